@@ -1,0 +1,45 @@
+# Targets: make help. Needs Python 3.11 or newer, make and pip; everything else goes into .venv.
+
+PYTHON ?= python3
+export PHOTO ?=
+
+VENV := .venv
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/.installed
+PLUGINS := $(patsubst %/pyproject.toml,%,$(wildcard plugins/*/pyproject.toml))
+
+.DEFAULT_GOAL := help
+.PHONY: help install demo test test-slow lint clean
+
+help: ## show this list
+	@grep -E '^[a-z-]+:.*## ' $(firstword $(MAKEFILE_LIST)) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 20
+
+install: $(INSTALLED) ## set up .venv with the core and every bundled plugin
+
+# One pip command, so that torch and torchvision are resolved together: their builds belong to each other.
+$(INSTALLED): pyproject.toml $(wildcard plugins/*/pyproject.toml)
+	@$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("restorekit needs Python 3.11 or newer, $(PYTHON) is %d.%d. Name another: make $(MAKECMDGOALS) PYTHON=python3.12" % sys.version_info[:2])'
+	@echo 'Setting up $(VENV), once; the packages are large (PyTorch) and take a few minutes.'
+	@$(BIN)/python -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv $(VENV) 2>/dev/null || \
+	  { $(PYTHON) -m venv --without-pip $(VENV) && $(PYTHON) -m pip --python $(BIN)/python install pip; }
+	$(BIN)/python -m pip install --disable-pip-version-check torch torchvision -e '.[dev]' $(addprefix -e ,$(PLUGINS))
+	@touch $@
+
+demo: $(INSTALLED) ## restore a blurred photograph, or your own: make demo PHOTO=my.jpg
+	@$(BIN)/python -m restorekit.demo $(if $(PHOTO),--photo "$$PHOTO")
+
+test: $(INSTALLED) ## run the tests
+	$(BIN)/python -m pytest
+
+test-slow: $(INSTALLED) ## run the tests that take minutes
+	$(BIN)/python -m pytest -m slow
+
+lint: $(INSTALLED) ## check style, types and import contracts
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+clean: ## remove caches, builds and the demo's results; .venv and runs stay
+	rm -rf build dist demo .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	find . -name __pycache__ -type d -not -path './$(VENV)/*' -prune -exec rm -rf {} +

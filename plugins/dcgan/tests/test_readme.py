@@ -1,0 +1,37 @@
+"""What the README shows works."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import restorekit as rk
+
+TEXT = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
+
+
+def test_the_python_example_runs() -> None:
+    (code,) = re.findall(r"```python\n(.*?)```", TEXT, re.DOTALL)
+    names: dict[str, Any] = {}
+    exec(code, names)
+    pictures = names["pictures"]
+    assert tuple(pictures.shape) == (16, 1, 32, 32)
+    assert 0 <= pictures.min() <= pictures.max() <= 1
+
+
+def test_the_commands_name_a_recipe_and_keys_that_exist() -> None:
+    commands = re.findall(r"restorekit train (\S+)(.*)", TEXT)
+    assert len(commands) == 2
+    for name, rest in commands:
+        recipe = rk.recipe(name)
+        for key, value in re.findall(r"--set (\S+)=(\d+)", rest):
+            recipe = recipe.set(key, int(value))
+        content = recipe.check().content
+        assert content["generator"]["size"] == content["critic"]["size"] == content["data"]["crop"]
+
+
+def test_every_part_is_described() -> None:
+    parts = [part for part in rk.registry().parts if part.namespace == "dcgan"]
+    assert parts
+    assert not [part.name for part in parts if f"{part.kind} `{part.name}`" not in TEXT]

@@ -1,0 +1,1 @@
+"""DeblurGAN networks, recipes and a trained model for restorekit."""

@@ -1,0 +1,71 @@
+"""Manifest of the namespace ``deblurgan``."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from restorekit.hooks import Part, hookimpl
+
+RESTOREKIT_INTERFACE = 1
+
+HERE = "restorekit_deblurgan"
+DEBLURGAN = "Kupyn et al., DeblurGAN, CVPR 2018, arXiv:1711.07064"
+PATCHGAN = "Isola et al., pix2pix, CVPR 2017, arXiv:1611.07004"
+COMPACT = "restorekit, 2026; after Chen et al., NAFNet, ECCV 2022, arXiv:2204.04676"
+
+
+@hookimpl
+def restorekit_parts() -> Iterator[Part]:
+    """Networks, recipes and the shipped model."""
+    yield Part(
+        "generator",
+        "resnet9",
+        f"{HERE}.resnet:ResNet",
+        summary="DeblurGAN's generator: nine residual blocks at quarter resolution",
+        paper=DEBLURGAN,
+        licence="Apache-2.0",
+        example={"blocks": 1, "width": 8},
+    )
+    yield Part(
+        "generator",
+        "compact",
+        f"{HERE}.compact:Compact",
+        summary="small U-shaped network of gated blocks, the default",
+        paper=COMPACT,
+        licence="Apache-2.0",
+        example={"width": 8, "blocks": [1, 1], "middle": 1},
+    )
+    yield Part(
+        "critic",
+        "patch70",
+        f"{HERE}.critics:PatchCritic",
+        summary="PatchGAN critic whose logits see 70×70 pixels each",
+        paper=PATCHGAN,
+        licence="Apache-2.0",
+        example={"width": 8},
+    )
+    yield Part(
+        "recipe",
+        "v1",
+        f"{HERE}:recipes/v1.yaml",
+        summary="DeblurGAN as published: WGAN-GP, five critic steps, perceptual loss",
+        paper=DEBLURGAN,
+        licence="Apache-2.0",
+    )
+    yield Part(
+        "recipe",
+        "default",
+        f"{HERE}:recipes/default.yaml",
+        summary="compact network on synthetic camera shake; makes the shipped model",
+        paper=COMPACT,
+        licence="Apache-2.0",
+    )
+    yield Part(
+        "restorer",
+        "shipped",
+        f"{HERE}.shipped:Shipped",
+        summary="removes camera shake with the model that comes with this plugin",
+        paper=COMPACT,
+        licence="Apache-2.0 (weights trained on BSDS500: research and education, non-commercial)",
+        default_for="restore",
+    )

@@ -1,0 +1,1 @@
+"""Style losses for restorekit."""

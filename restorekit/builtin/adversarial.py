@@ -1,0 +1,252 @@
+"""Objectives of the two-player game.
+
+A critic judges an image by the mean of its logits over positions and scales. All terms are computed
+in float32 whatever the autocast.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Callable
+from typing import Annotated
+
+import torch
+import torch.nn.functional as F
+from annotated_types import Gt
+from torch import Tensor, nn
+
+from restorekit.builtin.losses import widen
+from restorekit.interfaces import Adversarial, Critic
+from restorekit.interfaces.adversarial import Images
+
+
+def _judge(critic: nn.Module, images: Images, given: Tensor | None) -> tuple[Tensor, ...]:
+    return tuple(widen(logits) for logits in critic(images, given))
+
+
+def _mean(scales: tuple[Tensor, ...], of: Callable[[Tensor], Tensor]) -> Tensor:
+    """Mean over batch and positions, then over scales, so that fine scales do not outvote coarse ones."""
+    return torch.stack([of(logits).mean() for logits in scales]).mean()
+
+
+class _Separate(Adversarial):
+    """An objective that looks at one image at a time: a function of the logit for each role."""
+
+    @staticmethod
+    @abstractmethod
+    def of_real(logits: Tensor) -> Tensor:
+        """What the critic minimises on real images."""
+
+    @staticmethod
+    @abstractmethod
+    def of_fake(logits: Tensor) -> Tensor:
+        """What the critic minimises on made images."""
+
+    @staticmethod
+    @abstractmethod
+    def of_generated(logits: Tensor) -> Tensor:
+        """What the generator minimises."""
+
+    def critic_terms(self, critic: Critic, real: Images, fake: Images, given: Tensor | None = None) -> dict[str, Tensor]:
+        """Terms ``real`` and ``fake``."""
+        return {
+            "real": _mean(_judge(critic, real, given), self.of_real),
+            "fake": _mean(_judge(critic, fake, given), self.of_fake),
+        }
+
+    def generator_terms(self, critic: Critic, real: Images, fake: Images, given: Tensor | None = None) -> dict[str, Tensor]:
+        """Term ``fake``; the real images are not looked at."""
+        return {"fake": _mean(_judge(critic, fake, given), self.of_generated)}
+
+
+class Minimax(_Separate):
+    """The original two-player game: the generator minimises E log(1 - σ(D(fake))).
+
+    Goodfellow et al., NIPS 2014, arXiv:1406.2661, equation 1.
+    """
+
+    @staticmethod
+    def of_real(logits: Tensor) -> Tensor:
+        """-log σ(D)."""
+        return F.softplus(-logits)
+
+    @staticmethod
+    def of_fake(logits: Tensor) -> Tensor:
+        """-log(1 - σ(D))."""
+        return F.softplus(logits)
+
+    @staticmethod
+    def of_generated(logits: Tensor) -> Tensor:
+        """log(1 - σ(D))."""
+        return -F.softplus(logits)
+
+
+class NonSaturating(Minimax):
+    """The game in which the generator minimises -E log σ(D(fake)), whose gradient does not vanish when the critic wins.
+
+    Goodfellow et al., NIPS 2014, arXiv:1406.2661, section 3.
+    """
+
+    @staticmethod
+    def of_generated(logits: Tensor) -> Tensor:
+        """-log σ(D)."""
+        return F.softplus(-logits)
+
+
+class Hinge(_Separate):
+    """Hinge loss: the critic ignores what it already tells apart by a margin of 1.
+
+    Lim & Ye, Geometric GAN, 2017, arXiv:1705.02894.
+    """
+
+    @staticmethod
+    def of_real(logits: Tensor) -> Tensor:
+        """max(0, 1 - D)."""
+        return F.relu(1 - logits)
+
+    @staticmethod
+    def of_fake(logits: Tensor) -> Tensor:
+        """max(0, 1 + D)."""
+        return F.relu(1 + logits)
+
+    @staticmethod
+    def of_generated(logits: Tensor) -> Tensor:
+        """-D."""
+        return -logits
+
+
+class LeastSquares(_Separate):
+    """Least squares, with labels 0 for made and 1 for real images and the paper's factor ½.
+
+    Mao et al., ICCV 2017, arXiv:1611.04076, equation 9.
+    """
+
+    @staticmethod
+    def of_real(logits: Tensor) -> Tensor:
+        """½ (D - 1)²."""
+        return (logits - 1).square() / 2
+
+    @staticmethod
+    def of_fake(logits: Tensor) -> Tensor:
+        """½ D²."""
+        return logits.square() / 2
+
+    @staticmethod
+    def of_generated(logits: Tensor) -> Tensor:
+        """½ (D - 1)²."""
+        return (logits - 1).square() / 2
+
+
+class RelativisticAverageLeastSquares(Adversarial):
+    """Least squares on how much more real an image looks than the average of the other kind.
+
+    The average is over batch and positions of each scale, as in DeblurGAN-v2 (arXiv:1908.03826), but
+    without the factor ½ of its code. Jolicoeur-Martineau, ICLR 2019, arXiv:1807.00734.
+    """
+
+    @staticmethod
+    def _terms(real: tuple[Tensor, ...], fake: tuple[Tensor, ...], sign: int) -> dict[str, Tensor]:
+        pairs = list(zip(real, fake, strict=True))
+        return {
+            "real": torch.stack([(r - f.mean() - sign).square().mean() for r, f in pairs]).mean(),
+            "fake": torch.stack([(f - r.mean() + sign).square().mean() for r, f in pairs]).mean(),
+        }
+
+    def critic_terms(self, critic: Critic, real: Images, fake: Images, given: Tensor | None = None) -> dict[str, Tensor]:
+        """Terms ``real`` and ``fake``."""
+        return self._terms(_judge(critic, real, given), _judge(critic, fake, given), 1)
+
+    def generator_terms(self, critic: Critic, real: Images, fake: Images, given: Tensor | None = None) -> dict[str, Tensor]:
+        """Terms ``real`` and ``fake``: the critic's with the labels exchanged."""
+        with torch.no_grad():
+            judged = _judge(critic, real, given)
+        return self._terms(judged, _judge(critic, fake, given), -1)
+
+
+class _EarthMover(_Separate):
+    """The difference of means, whose supremum over 1-Lipschitz critics is the Wasserstein distance."""
+
+    @staticmethod
+    def of_real(logits: Tensor) -> Tensor:
+        """-D."""
+        return -logits
+
+    @staticmethod
+    def of_fake(logits: Tensor) -> Tensor:
+        """D."""
+        return logits
+
+    @staticmethod
+    def of_generated(logits: Tensor) -> Tensor:
+        """-D."""
+        return -logits
+
+
+class Wasserstein(_EarthMover):
+    """Wasserstein distance by a critic whose weights are clipped.
+
+    Arjovsky, Chintala & Bottou, ICML 2017, arXiv:1701.07875.
+
+    Args:
+        clip: largest absolute value of the critic's parameters.
+    """
+
+    def __init__(self, *, clip: Annotated[float, Gt(0)] = 0.01) -> None:
+        self.clip = clip
+
+    @torch.no_grad()
+    def constrain(self, critic: Critic) -> None:
+        """Clip the critic's parameters in place."""
+        for parameter in critic.parameters():
+            parameter.clamp_(-self.clip, self.clip)
+
+
+class WassersteinGradientPenalty(_EarthMover):
+    """Wasserstein distance by a critic whose gradient is drawn to norm 1.
+
+    The penalty is ``penalty`` · E (‖∇D(x̂)‖ - 1)², where x̂ lies at random between a real and a made image,
+    D is the mean of the logits over positions and scales, and the norm is over all pixels, channels and
+    scales of one image. It is the D of the distance that is constrained; programs that differentiate the
+    sum of a patch critic's logits instead constrain a function as many times larger as there are
+    positions. It runs in float32 also under autocast, because the error of squared second derivatives in
+    bfloat16 is of the size of the penalty.
+
+    Gulrajani et al., NIPS 2017, arXiv:1704.00028.
+
+    Args:
+        penalty: weight of the penalty.
+    """
+
+    def __init__(self, *, penalty: Annotated[float, Gt(0)] = 10.0) -> None:
+        self.penalty = penalty
+
+    def critic_terms(self, critic: Critic, real: Images, fake: Images, given: Tensor | None = None) -> dict[str, Tensor]:
+        """Terms ``real``, ``fake`` and ``penalty``."""
+        terms = super().critic_terms(critic, real, fake, given)
+        return {**terms, "penalty": self.penalty * gradient_penalty(critic, real, fake, given)}
+
+
+def gradient_penalty(critic: nn.Module, real: Images, fake: Images, given: Tensor | None = None) -> Tensor:
+    """E (‖∇D(x̂)‖ - 1)² at random points between real and made images, with a graph for the critic's parameters.
+
+    All scales of one sample are mixed in the same proportion, drawn on the CPU from torch's global
+    generator, so that one seed gives the same points on every device.
+    """
+    if not isinstance(critic, Critic):
+        # A training framework's wrapper would switch autocast on again, and Lightning Fabric's refuses
+        # gradients taken outside its own backward pass.
+        critic = getattr(critic, "module", critic)
+    if given is not None and given.is_floating_point():
+        given = widen(given)
+    single = isinstance(real, Tensor)
+    pairs = zip((real,) if single else real, (fake,) if isinstance(fake, Tensor) else fake, strict=True)
+    ends = [(widen(r.detach()), widen(f.detach())) for r, f in pairs]
+    samples, device = ends[0][0].shape[0], ends[0][0].device
+    share = torch.rand(samples, 1, 1, 1).to(device)
+    mixed = tuple((f + share.to(f.dtype) * (r - f)).requires_grad_() for r, f in ends)
+    with torch.autocast(device.type, enabled=False):
+        scales = _judge(critic, mixed[0] if single else mixed, given)
+        judged = torch.stack([logits.flatten(1).mean(1) for logits in scales]).mean(0)
+        gradients = torch.autograd.grad(judged.sum(), mixed, create_graph=True)
+        norms: Tensor = torch.linalg.vector_norm(torch.cat([gradient.flatten(1) for gradient in gradients], dim=1), dim=1)
+        return (norms - 1).square().mean()

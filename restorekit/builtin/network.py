@@ -1,0 +1,66 @@
+"""A trained network as a restorer."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Self
+
+import torch
+from torch import Tensor
+
+from restorekit import modelfile
+from restorekit.images import Degraded
+from restorekit.interfaces import Generator, Restorer
+from restorekit.recipes import Recipe
+
+
+class Network(Restorer):
+    """Restores with a network: from a model file, or a generator given as a part.
+
+    Args:
+        file: model file.
+        generator: a network instead of a file; without training it does not restore, so this is for
+            generators built in Python.
+
+    Raises:
+        ValueError: neither or both are given.
+        UserError: the file is no model file, or its plugin is missing.
+    """
+
+    def __init__(self, *, file: Path | None = None, generator: Generator | None = None) -> None:
+        if (file is None) == (generator is None):
+            raise ValueError("give file (a model file) or generator, one of the two")
+        if file is not None:
+            self.model = modelfile.load(file)
+        elif generator is not None:
+            self.model = modelfile.Model(generator.eval(), Recipe({"generator": {"part": type(generator).__name__}}))
+        self.scale = self.model.generator.scale
+
+    def restore(self, degraded: Degraded) -> Tensor:
+        """The network's output for the image."""
+        return self.model.restore(degraded.image)
+
+    def to(self, device: torch.device | str) -> Self:
+        """Move the network."""
+        self.model.to(device)
+        return self
+
+
+class Box(Generator):
+    """A 3×3 box filter with one learnt factor: the smallest network there is, for checks and examples."""
+
+    local = True
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.factor = torch.nn.Parameter(torch.ones(()))
+
+    def forward(self, x: Tensor, given: Tensor | None = None) -> Tensor:
+        """The filtered image, same shape."""
+        padded = torch.nn.functional.pad(x, (1, 1, 1, 1), mode="replicate")
+        return self.factor * torch.nn.functional.avg_pool2d(padded, 3, 1)
+
+
+def example(folder: Path) -> dict[str, Any]:
+    """Options with a tiny network, for the conformance checks."""
+    return {"generator": Box()}

@@ -1,0 +1,271 @@
+"""What every command shares: options, tables, JSON, progress, and what happens when something goes wrong."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import math
+import shutil
+import sys
+import textwrap
+import traceback
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TextIO, TypeVar
+
+import click
+
+from restorekit.errors import UserError, did_you_mean
+
+if TYPE_CHECKING:
+    from rich.progress import Progress, TaskID
+
+COMMAND_LINE = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+@dataclass(frozen=True)
+class State:
+    """What one run of the command line knows besides its arguments.
+
+    Attributes:
+        debug: show tracebacks.
+        stdout: where reports go; with ``--json`` everything else that is printed goes to stderr.
+    """
+
+    debug: bool
+    stdout: TextIO
+
+
+class Commands(click.Group):
+    """A group that lists its commands in the order of their definition and helps with misspelt ones."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Names in the order of definition."""
+        return list(self.commands)
+
+    def resolve_command(self, ctx: click.Context, args: list[str]) -> tuple[str | None, click.Command | None, list[str]]:
+        """The command that `args` begin with; a usage error with the nearest name if there is none."""
+        name = args[0]
+        if name not in self.commands and not name.startswith("-"):
+            known = ", ".join(self.commands)
+            raise click.UsageError(f"no command {name!r}.{did_you_mean(name, self.commands)} Commands: {known}", ctx)
+        return super().resolve_command(ctx, args)
+
+
+def execute(command: click.Command, argv: Sequence[str] | None, prog: str) -> int:
+    """Run a command and turn everything that can happen into an exit code and a message on stderr.
+
+    Returns:
+        The command's own code; 2 for what the user can fix, 130 after an interrupt, 1 for a fault of
+        the program.
+    """
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    state = State(debug="--debug" in arguments, stdout=sys.stdout)
+    with warnings.catch_warnings(), contextlib.ExitStack() as stack:
+        if not state.debug:
+            warnings.showwarning = _one_line
+        if "--json" in arguments:
+            stack.enter_context(contextlib.redirect_stdout(sys.stderr))
+        try:
+            code = command.main(arguments, prog_name=prog, standalone_mode=False, obj=state)
+        except click.UsageError as fault:
+            where = fault.ctx.command_path if fault.ctx else prog
+            return _fail(f"{fault.format_message()}\nSee: {where} --help", state, 2)
+        except click.ClickException as fault:
+            return _fail(fault.format_message(), state, 2)
+        except (click.Abort, KeyboardInterrupt):
+            click.echo("interrupted", err=True)
+            return 130
+        except UserError as fault:
+            return _fail(str(fault), state, 2)
+        except OSError as fault:
+            return _fail(explain(fault), state, 2)
+        except Exception as fault:
+            cause = " ".join(f"{type(fault).__name__}: {fault}".split())
+            again = "" if state.debug else "; run again with --debug for the traceback"
+            return _fail(f"restorekit failed: {cause}{again}", state, 1, prefix="")
+    return code if isinstance(code, int) else 0
+
+
+def explain(fault: BaseException) -> str:
+    """An exception in one sentence, without Python's decoration where it is the user's business."""
+    if isinstance(fault, UserError):
+        return str(fault)
+    if isinstance(fault, OSError) and fault.strerror:
+        return f"{fault.filename}: {fault.strerror}" if fault.filename else fault.strerror
+    return f"{type(fault).__name__}: {fault}"
+
+
+def show_traceback(fault: BaseException) -> None:
+    """The whole traceback, on stderr."""
+    click.echo("".join(traceback.format_exception(fault)).rstrip(), err=True)
+
+
+def _fail(message: str, state: State, code: int, prefix: str = "error: ") -> int:
+    if state.debug:
+        traceback.print_exc()
+    lines = [line.rstrip() for line in message.splitlines()]
+    click.echo(prefix + "\n".join(lines), err=True)
+    return code
+
+
+def _one_line(
+    message: Warning | str, category: type[Warning], filename: str, lineno: int, file: TextIO | None = None, line: str | None = None
+) -> None:
+    warn(" ".join(str(message).split()))
+
+
+def warn(message: str) -> None:
+    """One line on stderr."""
+    click.echo(f"warning: {message}", err=True)
+
+
+def state() -> State:
+    """The state of the command that is running."""
+    return click.get_current_context().ensure_object(State)
+
+
+def help_if_alone() -> None:
+    """Print a group's help where no command of it was given."""
+    ctx = click.get_current_context()
+    if ctx.invoked_subcommand is None:
+        click.echo(ctx.get_help())
+
+
+def debug_option(command: F) -> F:
+    """``--debug``, which every command takes; `execute` looks for it."""
+    return click.option("--debug", is_flag=True, expose_value=False, help="Show the traceback of an error.")(command)
+
+
+def json_option(command: F) -> F:
+    """``--json``."""
+    return click.option("--json", "as_json", is_flag=True, help="Print JSON on stdout and nothing else.")(command)
+
+
+def set_option(command: F) -> F:
+    """``--set KEY=VALUE``, any number of times."""
+    text = "Set an option; VALUE is YAML (3, 1e-4, true, [5, 22], core/l1). May be repeated."
+    return click.option("--set", "settings", metavar="KEY=VALUE", multiple=True, help=text)(command)
+
+
+def seed_option(command: F) -> F:
+    """``--seed N``."""
+    return click.option("--seed", metavar="N", type=click.IntRange(min=0), default=0, show_default=True, help="Same seed, same result.")(
+        command
+    )
+
+
+def device_option(command: F) -> F:
+    """``--device``."""
+    return click.option(
+        "--device",
+        type=click.Choice(["auto", "cpu", "cuda", "mps"]),
+        default="auto",
+        show_default=True,
+        help="Where to compute; auto takes CUDA, then MPS, then the processor.",
+    )(command)
+
+
+def examples(*lines: str) -> str:
+    """The end of a help page: commands that work as they stand."""
+    return "\b\nExamples:\n" + "\n".join(f"  {line}" for line in lines)
+
+
+def parse_settings(settings: Sequence[str]) -> dict[str, Any]:
+    """``["blocks=6", "losses.0.weight=0.5"]`` as a mapping of dotted keys to YAML values.
+
+    Raises:
+        UserError: one without an equals sign, a value that is not YAML, or a key given twice.
+    """
+    if not settings:
+        return {}
+    from restorekit import recipes
+
+    found: dict[str, Any] = {}
+    for setting in settings:
+        key, equals, text = setting.partition("=")
+        key = key.strip()
+        if not equals or not key:
+            raise UserError(f"--set {setting}: expected KEY=VALUE, such as --set {key or 'sigma'}=0.01")
+        if key in found:
+            raise UserError(f"--set {setting}: {key} is set twice")
+        found[key] = recipes.parse_yaml(text, f"--set {setting}")
+    return found
+
+
+def emit(value: Any) -> None:
+    """Print a report as JSON; numbers that JSON has not (inf, nan) as text."""
+    click.echo(json.dumps(_plain(value), indent=2, ensure_ascii=False, default=str), file=state().stdout)
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, float) and not math.isfinite(value):
+        return str(value)
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, frozenset | set):
+        return sorted(map(_plain, value))
+    return [_plain(item) for item in value] if isinstance(value, list | tuple) else value
+
+
+def width() -> int:
+    """Columns to fill: the terminal's, within 60 and 100."""
+    return min(100, max(60, shutil.get_terminal_size((100, 24)).columns))
+
+
+def columns(rows: Sequence[Sequence[str]], *, header: Sequence[str] = (), indent: int = 2) -> str:
+    """Rows in aligned columns; the last column wraps at the width of the terminal, and may have several lines."""
+    everything = [*([header] if header else []), *rows]
+    if not everything:
+        return ""
+    wide = [max(len(row[i]) for row in everything) for i in range(len(everything[0]) - 1)]
+    before = indent + sum(wide) + 2 * len(wide)
+    room = max(24, width() - before)
+    lines = []
+    for number, row in enumerate(everything):
+        start = " " * indent + "".join(cell.ljust(size) + "  " for cell, size in zip(row, wide, strict=False))
+        first, *more = [part for line in row[-1].splitlines() for part in textwrap.wrap(line, room)] or [""]
+        block = [(start + first).rstrip(), *(" " * before + line for line in more)]
+        lines += [click.style(line, bold=True) for line in block] if header and number == 0 else block
+    return "\n".join(lines)
+
+
+class Steps:
+    """A progress bar on stderr, or nothing where stderr is no terminal."""
+
+    def __init__(self, bar: Progress | None = None, task: TaskID | None = None) -> None:
+        self._bar, self._task = bar, task
+
+    def move(self, words: str, steps: int = 0) -> None:
+        """Say what is being done, and move on by a number of steps."""
+        if self._bar is not None and self._task is not None:
+            self._bar.update(self._task, description=words, advance=steps)
+
+    def say(self, line: str) -> None:
+        """Print a line on stdout, above the bar where both are on one terminal."""
+        if self._bar is not None and sys.stdout.isatty():
+            self._bar.console.print(line, markup=False, highlight=False, soft_wrap=True)
+        else:
+            click.echo(line)
+
+
+@contextlib.contextmanager
+def progress(doing: str, total: int) -> Iterator[Steps]:
+    """A progress bar for as long as the block runs.
+
+    Args:
+        doing: what it says at first.
+        total: how many steps there are.
+    """
+    if not sys.stderr.isatty():
+        yield Steps()
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+    shown = (SpinnerColumn(), TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*shown, console=Console(stderr=True), transient=True, redirect_stdout=False) as bar:
+        yield Steps(bar, bar.add_task(doing, total=total))

@@ -1,0 +1,184 @@
+"""Commands that turn pictures into pictures: ``degrade`` and ``restore``."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from restorekit.cli import batch
+from restorekit.cli.common import debug_option, device_option, emit, examples, json_option, parse_settings, seed_option, set_option
+from restorekit.errors import ConfigError, UserError
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from restorekit.interfaces import Degradation, Restorer
+    from restorekit.photos import Photo
+
+SMALL = 64
+"""Parameters of a degradation with at most this many values are saved as text."""
+
+PATH = click.Path(path_type=Path)
+
+
+@click.command(
+    short_help="Damage photographs in a way that can be repeated.",
+    epilog=examples(
+        "restorekit degrade sharp.png blurred.png --with core/camera-shake",
+        "restorekit degrade sharp/ blurred/ --with core/camera-shake --set length=[12,18] --seed 7 --save-params psfs/",
+        "restorekit degrade photo.jpg holes.png --with core/mask --set shape=boxes --save-params holes/",
+        "restorekit list degradation",
+    ),
+)
+@click.argument("source", metavar="IN", type=PATH)
+@click.argument("out", metavar="OUT", type=PATH)
+@click.option("--with", "name", metavar="NAME", required=True, help="The degradation. See: restorekit list degradation")
+@set_option
+@seed_option
+@click.option("--save-params", metavar="DIR", type=PATH, help="Write what was drawn: psf.npy and psf.png, mask.png and so on.")
+@json_option
+@debug_option
+def degrade(source: Path, out: Path, name: str, settings: tuple[str, ...], seed: int, save_params: Path | None, as_json: bool) -> int:
+    """Damage a photograph, or every photograph in a folder, in a way that can be repeated.
+
+    IN is a file or a folder. OUT is a file for one file with an image suffix, otherwise a folder,
+    created if missing. Each picture's damage is drawn from the seed and the picture's file name.
+    With a folder, --save-params gets a folder for each picture.
+    """
+    degradation, label = _degradation(name, parse_settings(settings))
+    jobs = batch.plan([source], out)
+    many = source.is_dir()
+
+    def work(job: batch.Job) -> tuple[int, int]:
+        from restorekit import photos, seeding
+
+        photo = photos.read(job.source)
+        _, channels, height, width = photo.image.shape
+        drawn = degradation.sample(1, (channels, height, width), seeding.generator("degrade", seed, job.source.name))
+        degraded = degradation.apply(photo.image, drawn)
+        photos.write(job.target, degraded.image, like=photo)
+        if save_params is not None:
+            params = dict(degraded.params) if degraded.mask is None else {**degraded.params, "mask": degraded.mask}
+            _save_params(save_params / job.inside if many else save_params, params)
+        return degraded.image.shape[-1], degraded.image.shape[-2]
+
+    done = batch.run(jobs, work, doing="degrading", facts={"degradation": label, "seed": seed}, quiet=as_json)
+    if as_json:
+        emit(done.rows)
+    return done.code
+
+
+@click.command(
+    epilog=examples(
+        "restorekit restore photo.jpg -o restored.jpg",
+        "restorekit restore holiday/ scan.png -o restored/",
+        "restorekit restore blurred.png -o sharp.png --with core/wiener --psf psf.npy",
+        "restorekit restore holes.png -o whole.png --with core/biharmonic-inpaint --mask mask.png",
+        "restorekit restore photo.jpg -o restored.png --with runs/my-model/model.safetensors --device cuda",
+        "restorekit list restorer",
+    )
+)
+@click.argument("sources", metavar="IN...", type=PATH, nargs=-1, required=True)
+@click.option("-o", "--out", metavar="OUT", type=PATH, required=True, help="File for one picture, otherwise folder.")
+@click.option("--with", "name", metavar="NAME|MODELFILE", help="The method; the model that ships with restorekit's plugins if not given.")
+@set_option
+@click.option("--psf", metavar="FILE", type=PATH, help="Blur kernel: .npy, or a picture of it.")
+@click.option("--mask", metavar="FILE", type=PATH, help="Damaged area: a picture, white = missing.")
+@click.option("--reference", metavar="FILE", type=PATH, help="A picture that guides the restoration, such as a style.")
+@device_option
+@seed_option
+@json_option
+@debug_option
+def restore(
+    sources: tuple[Path, ...],
+    out: Path,
+    name: str | None,
+    settings: tuple[str, ...],
+    psf: Path | None,
+    mask: Path | None,
+    reference: Path | None,
+    device: str,
+    seed: int,
+    as_json: bool,
+) -> int:
+    """Restore photographs.
+
+    IN are files, or folders that are searched for pictures. OUT is a file for one file with an image
+    suffix, otherwise a folder, created if missing, in which pictures keep their names. Inputs are
+    never written over. A picture that fails does not stop the others; the exit code is then 2.
+    """
+    jobs = batch.plan(sources, out)
+    from restorekit import devices, discovery, methods, photos, restoration, seeding
+    from restorekit.images import Degraded
+
+    place = devices.pick(device)
+    method = methods.resolve(name or discovery.registry().default_for("restore").name, parse_settings(settings))
+    _reads(method.restorer, method.label, {"psf": psf, "mask": mask, "reference": reference})
+    params = {} if psf is None else {"psf": photos.read_psf(psf)}
+    missing = None if mask is None else photos.read_mask(mask)
+    guide = None if reference is None else photos.read(reference).image
+    restorer = method.restorer.to(place)
+
+    def work(job: batch.Job) -> tuple[int, int]:
+        photo: Photo = photos.read(job.source)
+        degraded = Degraded(photo.image, missing, params, guide).to(place)
+        with seeding.seeded("restore", seed, job.source.name):
+            restored = restoration.restore(restorer, degraded, name=method.label)
+        photos.write(job.target, restored, like=photo)
+        return restored.shape[-1], restored.shape[-2]
+
+    done = batch.run(jobs, work, doing="restoring", facts={"method": method.label}, quiet=as_json)
+    if as_json:
+        emit(done.rows)
+    return done.code
+
+
+def _reads(restorer: Restorer, label: str, given: Mapping[str, Path | None]) -> None:
+    """Refuse files that the method would ignore."""
+    for name, path in given.items():
+        if path is not None and name not in restorer.uses:
+            uses = f"it reads {', '.join(sorted(restorer.uses))}" if restorer.uses else "it reads nothing but the picture"
+            raise UserError(
+                f"--{name} {path}: {label} does not use the {name}; {uses}. "
+                f"Leave --{name} out, or choose another method with --with. See: restorekit list restorer"
+            )
+
+
+def _degradation(name: str, settings: Mapping[str, Any]) -> tuple[Degradation, str]:
+    from restorekit import config, discovery, recipes
+
+    registry = discovery.registry()
+    content = recipes.Recipe({"part": registry.find("degradation", name).name}, name)
+    for key, value in settings.items():
+        content = content.set(key, value)
+    checked, problems = config.check_part("degradation", content.content, registry=registry, where="")
+    if problems:
+        raise ConfigError(f"{name}: {problem.removeprefix('.')}" for problem in problems)
+    return config.build_spec("degradation", checked, registry=registry, where=name), checked["part"]
+
+
+def _save_params(folder: Path, params: Mapping[str, Tensor]) -> None:
+    """Write one picture's parameters, whose first dimension is 1."""
+    import numpy as np
+
+    from restorekit import photos
+
+    folder.mkdir(parents=True, exist_ok=True)
+    small = {}
+    for key, value in params.items():
+        file = folder / key.replace("/", "-")
+        if key.rpartition(".")[2] == "mask":
+            photos.write(file.with_name(f"{file.name}.png"), value.float())
+        elif value.ndim == 3 and value.shape[0] == 1 and key.rpartition(".")[2] == "psf":
+            photos.write_psf(file.with_name(f"{file.name}.npy"), value)
+            photos.write(file.with_name(f"{file.name}.png"), (value / value.amax()).unsqueeze(1))
+        elif value.numel() <= SMALL:
+            small[key] = value[0].tolist()
+        else:
+            np.save(file.with_name(f"{file.name}.npy"), value[0].cpu().numpy(), allow_pickle=False)
+    if small:
+        (folder / "params.json").write_text(json.dumps(small, indent=2) + "\n", encoding="utf-8")

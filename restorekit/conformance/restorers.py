@@ -1,0 +1,133 @@
+"""Checks of restorers."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+
+from restorekit.conformance.probes import degraded
+from restorekit.conformance.subject import Check, Failed, Skipped, Subject
+from restorekit.errors import ImageError
+from restorekit.images import Degraded
+from restorekit.interfaces import Restorer
+
+TOLERANCE = 1e-6
+
+
+def _known(restorer: Restorer) -> Degraded:
+    given = degraded()
+    unknown = set(restorer.uses) - {"mask", "reference", *given.params}
+    if unknown:
+        raise Skipped(f"reads {', '.join(sorted(unknown))}, which the kit cannot make")
+    return given
+
+
+def result_is_an_image(subject: Subject) -> None:
+    """A finite image of the declared scale, clamped to [0, 1]."""
+    restorer: Restorer = subject.build()
+    given = _known(restorer)
+    made = restorer.restore(given.only(restorer.uses))
+    n, channels, height, width = given.image.shape
+    expected = (n, channels, height * restorer.scale, width * restorer.scale)
+    if not isinstance(made, Tensor) or tuple(made.shape) != expected:
+        raise Failed(
+            f"{tuple(made.shape) if isinstance(made, Tensor) else type(made).__name__}; expected {expected}", "correct scale or crop"
+        )
+    low, high = float(made.min()), float(made.max())
+    if not (low >= 0 and high <= 1):
+        raise Failed(f"values from {low:.4g} to {high:.4g}", "end in .clamp(0, 1)")
+
+
+def input_is_not_modified(subject: Subject) -> None:
+    """The damaged image and what is known of it are left as they were."""
+    restorer: Restorer = subject.build()
+    given = _known(restorer)
+    restorer.restore(given.only(restorer.uses))
+    fresh = degraded()
+    for name, value, old in (
+        ("image", given.image, fresh.image),
+        ("mask", given.mask, fresh.mask),
+        ("reference", given.reference, fresh.reference),
+        *((name, given.params[name], fresh.params[name]) for name in fresh.params),
+    ):
+        if value is not None and old is not None and not torch.equal(value, old):
+            raise Failed(f"the {name} changed", "copy before operations in place; numpy() shares memory with the tensor")
+
+
+def same_input_same_result(subject: Subject) -> None:
+    """The same input gives the same result, whatever was drawn before."""
+    restorer: Restorer = subject.build()
+    given = _known(restorer).only(restorer.uses)
+    torch.manual_seed(1)
+    first = restorer.restore(given)
+    torch.manual_seed(2)
+    second = restorer.restore(given)
+    if not torch.allclose(first, second, atol=TOLERANCE):
+        raise Failed(
+            f"two results differ by {float((first - second).abs().max()):.2g}", "give the restorer an option seed and draw from it"
+        )
+
+
+def uses_nothing_undeclared(subject: Subject) -> None:
+    """Only what ``uses`` declares is read."""
+    restorer: Restorer = subject.build()
+    given = _known(restorer)
+    try:
+        blind = restorer.restore(given.only(restorer.uses))
+    except (ImageError, KeyError, AttributeError, TypeError) as fault:
+        raise Failed(f"without what it does not declare: {type(fault).__name__}: {fault}", "add it to uses") from fault
+    if not torch.allclose(restorer.restore(given), blind, atol=TOLERANCE):
+        raise Failed("the result depends on more than uses declares", "add what is read to uses: the leaderboard prints who is blind")
+
+
+def uses_everything_declared(subject: Subject) -> None:
+    """Each thing that ``uses`` declares changes the result, or is asked for when absent."""
+    restorer: Restorer = subject.build()
+    given = _known(restorer).only(restorer.uses)
+    if not restorer.uses:
+        raise Skipped("declares to use nothing but the image")
+    made = restorer.restore(given)
+    for name in sorted(restorer.uses):
+        try:
+            same = torch.equal(restorer.restore(given.only(set(restorer.uses) - {name})), made)
+        except ImageError:
+            continue
+        if same and torch.equal(restorer.restore(_changed(given, name)), made):
+            raise Failed(f"{name} has no effect", f"remove {name} from uses, or use it")
+
+
+def _changed(given: Degraded, name: str) -> Degraded:
+    if name == "mask" and given.mask is not None:
+        return replace(given, mask=given.mask.roll(5, -1))
+    if name == "reference" and given.reference is not None:
+        return replace(given, reference=1 - given.reference)
+    other = given.params[name]
+    value = other.transpose(-1, -2).contiguous() if name == "psf" else 2 * other
+    return replace(given, params={**given.params, name: value})
+
+
+def needs_are_explained(subject: Subject) -> None:
+    """Where something it needs is absent, an ImageError says how to give it."""
+    restorer: Restorer = subject.build()
+    given = _known(restorer)
+    if not restorer.uses:
+        raise Skipped("declares to use nothing but the image")
+    for name in sorted(restorer.uses):
+        try:
+            restorer.restore(given.only(set(restorer.uses) - {name}))
+        except ImageError:
+            continue
+        except Exception as fault:
+            raise Failed(f"without {name}: {type(fault).__name__}: {fault}", f'read it with degraded.need("{name}")') from fault
+
+
+RESTORER: tuple[Check, ...] = (
+    result_is_an_image,
+    input_is_not_modified,
+    same_input_same_result,
+    uses_nothing_undeclared,
+    uses_everything_declared,
+    needs_are_explained,
+)

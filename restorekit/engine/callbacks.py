@@ -1,0 +1,169 @@
+"""What a run shows and writes: a progress bar, TensorBoard, a history. A plain list of these belongs to each run."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import IO
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+GRID_SIDE = 192
+"""Pixels a side of a picture in the grids."""
+
+
+class Callback:
+    """What can be told about a run; every method may be left as it is."""
+
+    def start(self, step: int, steps: int) -> None:
+        """Training starts after `step` steps that an earlier run has done, and goes to `steps`."""
+
+    def step(self, step: int, terms: Mapping[str, float], *, images: int, learning_rate: float) -> None:
+        """Step number `step`, counted from 1, has used `images` images."""
+
+    def validated(self, step: int, scores: Mapping[str, float], rows: list[tuple[Tensor, ...]]) -> None:
+        """Scores by name, and rows of pictures ``(C, H, W)`` for people to look at: input, result, target."""
+
+    def close(self) -> None:
+        """The run is over, however it ended."""
+
+
+class Progress(Callback):
+    """A live bar on standard error: step, loss, validation score, images a second, time left."""
+
+    def __init__(self) -> None:
+        from rich.console import Console
+        from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+        from rich.progress import Progress as Bar
+
+        self.bar = Bar(
+            TextColumn("training"),
+            BarColumn(bar_width=20),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[shown]}"),
+            TimeElapsedColumn(),
+            TextColumn("left"),
+            TimeRemainingColumn(elapsed_when_finished=True),
+            console=Console(stderr=True),
+            speed_estimate_period=60,
+        )
+        self.score = ""
+        self.smooth = 0.0
+        self.images = 0
+        self.began = time.perf_counter()
+
+    def start(self, step: int, steps: int) -> None:
+        """Show the bar."""
+        self.task = self.bar.add_task("", total=steps, completed=step, shown="")
+        self.began = time.perf_counter()
+        self.bar.start()
+
+    def step(self, step: int, terms: Mapping[str, float], *, images: int, learning_rate: float) -> None:
+        """Move the bar."""
+        loss = sum(value for name, value in terms.items() if not name.startswith("critic "))
+        self.smooth = loss if not self.images else 0.98 * self.smooth + 0.02 * loss
+        self.images += images
+        rate = self.images / (time.perf_counter() - self.began)
+        self.bar.update(self.task, completed=step, shown=f"loss {self.smooth:.4g}  {rate:.1f} images/s{self.score}")
+
+    def validated(self, step: int, scores: Mapping[str, float], rows: list[tuple[Tensor, ...]]) -> None:
+        """Remember the score for the bar, and leave a line above it."""
+        line = "  ".join(f"{name} {value:.2f}" for name, value in scores.items())
+        if line:
+            first = next(iter(scores.items()))
+            self.score = f"  {first[0]} {first[1]:.2f}"
+            self.bar.console.print(f"step {step}: {line}", highlight=False)
+
+    def close(self) -> None:
+        """Remove the bar."""
+        self.bar.stop()
+
+
+class History(Callback):
+    """``history.jsonl``: one line every `every` steps, and one for each validation."""
+
+    def __init__(self, path: Path, *, every: int = 10) -> None:
+        self.path, self.every = path, every
+        self.stream: IO[str] | None = None
+
+    def start(self, step: int, steps: int) -> None:
+        """Open the file; a resumed run drops what an interrupted one wrote after its last checkpoint."""
+        kept = []
+        if step and self.path.is_file():
+            kept = [line for line in self.path.read_text().splitlines() if json.loads(line)["step"] <= step]
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        self.stream = self.path.open("w")
+        self.stream.writelines(f"{line}\n" for line in kept)
+
+    def step(self, step: int, terms: Mapping[str, float], *, images: int, learning_rate: float) -> None:
+        """Write a line."""
+        if step % self.every == 0:
+            self._write({"step": step, "learning_rate": learning_rate, "terms": dict(terms)})
+
+    def validated(self, step: int, scores: Mapping[str, float], rows: list[tuple[Tensor, ...]]) -> None:
+        """Write a line."""
+        self._write({"step": step, "scores": dict(scores)})
+
+    def close(self) -> None:
+        """Close the file."""
+        if self.stream:
+            self.stream.close()
+
+    def _write(self, entry: Mapping[str, object]) -> None:
+        if self.stream:
+            self.stream.write(json.dumps(entry) + "\n")
+            self.stream.flush()
+
+
+class TensorBoard(Callback):
+    """Scalars and before/after grids for TensorBoard."""
+
+    def __init__(self, folder: Path, *, every: int = 10) -> None:
+        from torch.utils.tensorboard.writer import SummaryWriter
+
+        self.every = every
+        self.folder = folder
+        self.open = SummaryWriter
+        self.writer: SummaryWriter | None = None
+
+    def start(self, step: int, steps: int) -> None:
+        """Open the log; a resumed run hides what comes after its checkpoint."""
+        self.writer = self.open(str(self.folder), purge_step=step + 1 if step else None)
+
+    def step(self, step: int, terms: Mapping[str, float], *, images: int, learning_rate: float) -> None:
+        """Log the terms."""
+        if self.writer and step % self.every == 0:
+            for name, value in terms.items():
+                self.writer.add_scalar(f"loss/{name}", value, step)
+            self.writer.add_scalar("learning_rate", learning_rate, step)
+
+    def validated(self, step: int, scores: Mapping[str, float], rows: list[tuple[Tensor, ...]]) -> None:
+        """Log scores and pictures."""
+        if self.writer:
+            for name, value in scores.items():
+                self.writer.add_scalar(f"validation/{name}", value, step)
+            if rows:
+                self.writer.add_image("pictures", grid(rows), step)
+
+    def close(self) -> None:
+        """Close the log."""
+        if self.writer:
+            self.writer.close()
+
+
+def grid(rows: list[tuple[Tensor, ...]]) -> Tensor:
+    """Rows of pictures ``(C, H, W)`` as one ``(3, H', W')`` in [0, 1]: cut to squares from the middle, small ones enlarged."""
+    return torch.cat([torch.cat([_square(picture) for picture in row], dim=2) for row in rows], dim=1)
+
+
+def _square(picture: Tensor) -> Tensor:
+    picture = picture.detach().float().cpu().clamp(0, 1).expand(3, -1, -1)
+    height, width = picture.shape[-2:]
+    side = min(height, width, GRID_SIDE)
+    top, left = (height - side) // 2, (width - side) // 2
+    cut = picture[:, top : top + side, left : left + side]
+    return F.interpolate(cut[None], size=(GRID_SIDE, GRID_SIDE), mode="nearest")[0]

@@ -1,0 +1,61 @@
+"""Files read whole and written whole, with errors that say what to type instead."""
+
+from __future__ import annotations
+
+import itertools
+import uuid
+from pathlib import Path
+
+from restorekit.errors import ImageError, UserError, did_you_mean
+
+NAMES_COMPARED = 5000
+"""Names in a folder that a missing one is compared with; more would make the message slow."""
+
+
+def missing(path: Path) -> str:
+    """A message that `path` does not exist, with the nearest names beside it."""
+    try:
+        beside = [entry.name for entry in itertools.islice(path.parent.iterdir(), NAMES_COMPARED)]
+    except OSError:
+        return f"{path}: no such file, nor a folder {path.parent}"
+    return f"{path}: no such file.{did_you_mean(path.name, beside)}"
+
+
+def content(path: Path) -> bytes:
+    """The bytes of a plain file.
+
+    Raises:
+        ImageError: missing, a folder, empty or unreadable.
+    """
+    if path.is_dir():
+        raise ImageError(f"{path}: a folder, expected a file")
+    if not path.is_file():
+        raise ImageError(f"{path}: not a plain file" if path.exists() else missing(path))
+    try:
+        data = path.read_bytes()
+    except OSError as fault:
+        raise ImageError(f"{path}: cannot be read: {fault.strerror or fault}") from fault
+    if not data:
+        raise ImageError(f"{path}: the file is empty (0 bytes)")
+    return data
+
+
+def write(path: Path, data: bytes) -> None:
+    """Write `data` beside `path` and rename it, so that `path` holds all of it or what it held before.
+
+    Raises:
+        UserError: `path` is a folder or cannot be written.
+    """
+    if path.is_dir():
+        raise UserError(f"{path}: a folder; give a file name")
+    partial = path.with_name(f".{uuid.uuid4().hex}.part")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            partial.write_bytes(data)
+            partial.replace(path)
+        except BaseException:
+            partial.unlink(missing_ok=True)
+            raise
+    except OSError as fault:
+        raise UserError(f"{path}: cannot be written: {fault.strerror or fault}") from fault

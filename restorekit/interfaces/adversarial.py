@@ -1,0 +1,31 @@
+"""Objectives of the two-player game."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+
+from torch import Tensor
+
+from restorekit.interfaces.critic import Critic
+
+Images = Tensor | tuple[Tensor, ...]
+
+
+class Adversarial(ABC):
+    """What the critic and the generator minimise.
+
+    It receives the critic and the images rather than logits, so that relativistic objectives and
+    gradient penalties need no loop of their own. `fake` comes detached in `critic_terms` and with
+    its graph in `generator_terms`, where the critic's parameters are frozen.
+    """
+
+    @abstractmethod
+    def critic_terms(self, critic: Critic, real: Images, fake: Images, given: Tensor | None = None) -> dict[str, Tensor]:
+        """Named scalars whose sum the critic minimises."""
+
+    @abstractmethod
+    def generator_terms(self, critic: Critic, real: Images, fake: Images, given: Tensor | None = None) -> dict[str, Tensor]:
+        """Named scalars whose sum the generator minimises."""
+
+    def constrain(self, critic: Critic) -> None:  # noqa: B027 - optional, most objectives have nothing to do
+        """Called after each step of the critic's optimiser; weight clipping happens here."""

@@ -1,0 +1,44 @@
+"""Scores."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+
+from torch import Tensor, nn
+
+
+class Metric(nn.Module, ABC):
+    """One score per image.
+
+    Declarations:
+        higher_is_better: direction.
+        needs_target: whether it compares with a reference.
+        unit: such as ``dB``; empty for none.
+        bounds: lowest and highest possible value.
+    """
+
+    higher_is_better: bool
+    needs_target: bool = True
+    unit: str = ""
+    bounds: tuple[float, float] = (float("-inf"), float("inf"))
+
+    @abstractmethod
+    def forward(self, restored: Tensor, target: Tensor | None = None) -> Tensor:
+        """Scores ``(N,)`` of images ``(N, C, H, W)`` in [0, 1]."""
+
+
+class SetMetric(nn.Module, ABC):
+    """One score for a whole set of images; declarations as in `Metric`."""
+
+    higher_is_better: bool
+    needs_target: bool = True
+    unit: str = ""
+    bounds: tuple[float, float] = (float("-inf"), float("inf"))
+
+    @abstractmethod
+    def update(self, restored: Tensor, target: Tensor | None = None) -> None:
+        """Add images ``(N, C, H, W)`` in [0, 1] to the set."""
+
+    @abstractmethod
+    def compute(self) -> float:
+        """The score of everything added so far."""

@@ -1,0 +1,272 @@
+"""Model files: one safetensors file with the weights and, in its header, the recipe they belong to.
+
+Nothing is ever unpickled. The header is read first; the parts it names must come from the registry.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from restorekit import config, discovery, files
+from restorekit.errors import ImageError, UserError
+from restorekit.images import check_image, pad_reflect
+from restorekit.interfaces import Critic, Generator
+from restorekit.recipes import Recipe
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+    from restorekit.registries import Registry
+
+FORMAT = 1
+CRITIC = "critic."
+HEADER_LIMIT = 1 << 24
+"""Bytes of header that are read at most; safetensors itself allows 100 MB."""
+
+
+@dataclass(frozen=True)
+class Header:
+    """What a model file says of itself, known before any weight is read.
+
+    Attributes:
+        path: the file.
+        recipe: the whole recipe, checked when the model was made.
+        provenance: distributions, versions, data, date and so on, as text.
+        scores: validation scores by metric.
+        ema: whether the weights are the moving average.
+        parameters: number of weights of the generator.
+        dtype: of the stored weights.
+    """
+
+    path: Path
+    recipe: Recipe
+    provenance: Mapping[str, Any]
+    scores: Mapping[str, float]
+    ema: bool
+    parameters: int
+    dtype: str
+
+
+@dataclass
+class Model:
+    """A trained generator with its recipe. Call it with a picture to restore the picture.
+
+    Attributes:
+        generator: in evaluation mode.
+        recipe: what it was made by.
+        critic: kept for latent generators only, whose critic completion needs.
+        provenance: where it comes from.
+        scores: validation scores by metric.
+        ema: whether the weights are the moving average.
+    """
+
+    generator: Generator
+    recipe: Recipe
+    critic: Critic | None = None
+    provenance: Mapping[str, Any] = field(default_factory=dict)
+    scores: Mapping[str, float] = field(default_factory=dict)
+    ema: bool = False
+
+    def __call__(self, image: Tensor | Image.Image) -> Any:
+        """Restore a picture.
+
+        Args:
+            image: ``(N, C, H, W)`` in [0, 1], or a PIL image.
+
+        Returns:
+            The same type as the input, restored; for a tensor ``(N, C, scale·H, scale·W)`` clamped to [0, 1].
+
+        Raises:
+            ImageError: the image cannot be used: too small, wrong range or shape.
+        """
+        if isinstance(image, Tensor):
+            return self.restore(image)
+        from PIL import Image
+
+        if not isinstance(image, Image.Image):
+            raise ImageError(f"expected a tensor (N, C, H, W) or a PIL image, got {type(image).__name__}")
+        pixels = torch.from_numpy(np.asarray(image.convert("RGB")).copy()).permute(2, 0, 1)[None] / 255
+        restored = self.restore(pixels.to(self.device))[0].permute(1, 2, 0).mul(255).round().byte()
+        return Image.fromarray(restored.cpu().numpy())
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        return next(self.generator.parameters()).device
+
+    @torch.no_grad()
+    def restore(self, image: Tensor) -> Tensor:
+        """Restore ``(N, C, H, W)``: padded to a size that the network takes, cropped back, clamped.
+
+        A grey image given to an RGB network is repeated, and averaged afterwards.
+        """
+        generator = self.generator
+        if generator.consumes != "image":
+            raise ImageError(f"{self.recipe.content['generator']['part']} makes images from a latent vector and restores none")
+        check_image(image)
+        grey = image.shape[1] == 1 and generator.channels == 3
+        if grey:
+            image = image.expand(-1, 3, -1, -1)
+        check_image(image, channels=generator.channels)
+        height, width = image.shape[-2:]
+        padded = pad_reflect(image, *generator.size.padding(height, width))
+        made = generator(padded)
+        finest = made[-1] if isinstance(made, tuple) else made
+        result: Tensor = finest[..., : height * generator.scale, : width * generator.scale].float().clamp(0, 1)
+        return result.mean(1, keepdim=True) if grey else result
+
+    def to(self, device: torch.device | str) -> Model:
+        """Move the networks to `device`."""
+        self.generator.to(device)
+        if self.critic is not None:
+            self.critic.to(device)
+        return self
+
+    def save(self, path: str | Path, *, half: bool = False) -> Path:
+        """Write the model file, beside first and then renamed.
+
+        Args:
+            path: where to; by convention with the suffix ``.safetensors``.
+            half: store float16 instead of float32: half the size.
+
+        Raises:
+            UserError: the file cannot be written.
+        """
+        from safetensors.torch import save
+
+        tensors = _tensors(self.generator, half)
+        if self.critic is not None and self.generator.consumes == "latent":
+            tensors |= {CRITIC + k: v for k, v in _tensors(self.critic, half).items()}
+        metadata = {
+            "format": f"restorekit {FORMAT}",
+            "recipe": self.recipe.canonical,
+            "generator": self.recipe.content["generator"]["part"],
+            "ema": json.dumps(self.ema),
+            "provenance": json.dumps(dict(self.provenance), sort_keys=True),
+            "scores": json.dumps(dict(self.scores), sort_keys=True),
+        }
+        path = Path(path)
+        files.write(path, save(tensors, metadata))
+        return path
+
+
+def _tensors(module: nn.Module, half: bool) -> dict[str, Tensor]:
+    found = {}
+    for name, value in module.state_dict().items():
+        value = value.detach().cpu().contiguous()
+        found[name] = value.half() if half and value.is_floating_point() else value
+    return found
+
+
+def read_header(path: str | Path) -> Header:
+    """Read what a model file says of itself, without its weights.
+
+    Raises:
+        UserError: no such file, not safetensors, truncated, or not written by restorekit.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    path = Path(path)
+    if not path.is_file():
+        raise UserError(f"{path}: no such file")
+    with path.open("rb") as stream:
+        length = int.from_bytes(stream.read(8), "little")
+    if not 2 <= length <= min(HEADER_LIMIT, path.stat().st_size):
+        raise UserError(f"{path}: not a model file: no safetensors header. Pickled checkpoints (.pth, .pt) are not read here.")
+    try:
+        with safe_open(path, framework="pt") as opened:
+            metadata = opened.metadata() or {}
+            slices = {name: opened.get_slice(name) for name in opened.keys()}  # noqa: SIM118 - not a mapping
+            sizes = {name: int(np.prod(s.get_shape(), dtype=np.int64)) for name, s in slices.items()}
+            dtypes = {s.get_dtype() for s in slices.values()}
+    except (SafetensorError, OSError, ValueError) as fault:
+        raise UserError(f"{path}: not a whole safetensors file: {fault}") from fault
+    if not metadata.get("format", "").startswith("restorekit "):
+        raise UserError(f"{path}: safetensors, but no model of restorekit: its header holds no recipe")
+    if metadata["format"] != f"restorekit {FORMAT}":
+        raise UserError(f"{path}: format {metadata['format']!r}; this version reads {FORMAT}. Try: pip install --upgrade restorekit")
+    try:
+        content = {key: json.loads(metadata[key]) for key in ("recipe", "ema", "provenance", "scores")}
+    except (KeyError, ValueError, RecursionError) as fault:
+        raise UserError(f"{path}: damaged header: {fault}") from fault
+    if not all(isinstance(content[key], dict) for key in ("recipe", "provenance", "scores")):
+        raise UserError(f"{path}: damaged header: expected objects")
+    return Header(
+        path=path,
+        recipe=Recipe(content["recipe"], str(path)),
+        provenance=content["provenance"],
+        scores=content["scores"],
+        ema=bool(content["ema"]),
+        parameters=sum(size for name, size in sizes.items() if not name.startswith(CRITIC)),
+        dtype=", ".join(sorted(dtypes)),
+    )
+
+
+def load(path: str | Path, *, device: str | torch.device = "cpu", registry: Registry | None = None) -> Model:
+    """Load a model file.
+
+    Raises:
+        UserError: no model file, its plugin is not installed (the message has the install command),
+            or its weights do not fit the network.
+    """
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    registry = registry or discovery.registry()
+    header = read_header(path)
+    spec = header.recipe.content.get("generator")
+    if not isinstance(spec, Mapping) or not isinstance(spec.get("part"), str):
+        raise UserError(f"{path}: damaged header: the recipe names no generator")
+    _require_plugin(header, spec["part"], registry)
+    try:
+        tensors = load_file(path, device="cpu")
+    except (SafetensorError, OSError, ValueError) as fault:
+        raise UserError(f"{path}: not a whole safetensors file: {fault}") from fault
+    generator = _network("generator", spec, {k: v for k, v in tensors.items() if not k.startswith(CRITIC)}, header, registry)
+    judging = {k.removeprefix(CRITIC): v for k, v in tensors.items() if k.startswith(CRITIC)}
+    critic = _network("critic", header.recipe.content["critic"], judging, header, registry) if judging else None
+    model = Model(generator, header.recipe, critic, header.provenance, header.scores, header.ema)
+    return model.to(device)
+
+
+def _require_plugin(header: Header, part: str, registry: Registry) -> None:
+    namespace = part.partition("/")[0]
+    if namespace in {plugin.namespace for plugin in registry.plugins} or namespace in {p.namespace for p in registry.problems}:
+        return
+    known = header.provenance.get("distributions")
+    distribution = known.get(namespace) if isinstance(known, dict) else None
+    wanted = str(distribution or f"restorekit-{namespace}")
+    raise UserError(f"{header.path}: needs {part}, and the plugin {namespace} is not installed. Install it: pip install '{wanted}'")
+
+
+def _network(kind: str, spec: Mapping[str, Any], tensors: Mapping[str, Tensor], header: Header, registry: Registry) -> Any:
+    try:
+        with torch.device("meta"):
+            network = config.build_spec(kind, spec, registry=registry, where=kind)
+    except UserError as fault:
+        raise UserError(f"{header.path}: {fault}") from fault
+    wanted = network.state_dict()
+    wrong = [
+        f"{name} is {tuple(tensors[name].shape)}, the network has {tuple(wanted[name].shape)}"
+        for name in wanted
+        if name in tensors and tensors[name].shape != wanted[name].shape
+    ]
+    wrong += [f"{name} is missing" for name in wanted if name not in tensors]
+    wrong += [f"{name} is not of the network" for name in tensors if name not in wanted]
+    if wrong:
+        more = f" and {len(wrong) - 5} more" if len(wrong) > 5 else ""
+        raise UserError(f"{header.path}: the weights do not fit {spec['part']}: {'; '.join(wrong[:5])}{more}")
+    whole = {name: value.to(wanted[name].dtype) for name, value in tensors.items()}
+    network.load_state_dict(whole, assign=True)
+    if any(buffer.is_meta for buffer in network.buffers()):  # constants that are no state are made on a real device
+        network = config.build_spec(kind, spec, registry=registry, where=kind)
+        network.load_state_dict(whole)
+    return network.eval()

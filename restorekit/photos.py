@@ -1,0 +1,379 @@
+"""Photographs in, photographs out: formats, orientation, colour profile, transparency, 16 bits, whole files only."""
+
+from __future__ import annotations
+
+import importlib.util
+import io
+import math
+import os
+import warnings
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+import torch.nn.functional as F
+from PIL import Image, UnidentifiedImageError
+from torch import Tensor
+
+from restorekit import deepfiles, files
+from restorekit.errors import ImageError, UserError, did_you_mean
+
+FORMATS = {
+    ".png": "PNG",
+    ".jpg": "JPEG",
+    ".jpeg": "JPEG",
+    ".webp": "WEBP",
+    ".bmp": "BMP",
+    ".tif": "TIFF",
+    ".tiff": "TIFF",
+}
+"""What is read and written, by suffix. Reading goes by the content, writing by the suffix."""
+
+SUFFIXES = tuple(FORMATS)
+
+BUNDLED = ("astronaut", "brick", "camera", "chelsea", "coffee", "coins", "grass", "gravel", "motorcycle_left", "rocket")
+"""Photographs, as opposed to diagrams and test patterns, among the data inside scikit-image's wheels."""
+
+ORIENTATION = 0x0112
+EXIF_IFD = 0x8769
+GPS_IFD = 0x8825
+DESCRIPTIVE = (0x010E, 0x010F, 0x0110, 0x0131, 0x0132, 0x013B, 0x8298)
+"""EXIF tags of the photograph: description, make, model, software, date, artist, copyright. The rest describes the file."""
+
+OFFSETS = (0xA005, 0x927C)
+"""EXIF entries that point into the old file and mean nothing in a new one: interoperability, maker note."""
+
+SAVE_OPTIONS: dict[str, dict[str, Any]] = {
+    "JPEG": {"quality": 95, "subsampling": 0},
+    "WEBP": {"quality": 95},
+}
+
+Array = npt.NDArray[Any]
+
+
+@dataclass(frozen=True)
+class Photo:
+    """A photograph and what is needed to write it back as it came.
+
+    Attributes:
+        image: ``(1, C, H, W)`` float32 in [0, 1], upright; C is 3 (RGB) or 1 (grey).
+        alpha: opacity ``(1, 1, H, W)`` in [0, 1], or None.
+        bits: 8 or 16 per channel in the file.
+        exif: EXIF block without the orientation, which has been applied; empty for none.
+        icc: colour profile of `image`; empty for none.
+        dpi: dots per inch, horizontally and vertically, or None.
+        format: the file's format: ``PNG``, ``JPEG``, ``WEBP``, ``BMP`` or ``TIFF``.
+    """
+
+    image: Tensor
+    alpha: Tensor | None = None
+    bits: int = 8
+    exif: bytes = b""
+    icc: bytes = b""
+    dpi: tuple[float, float] | None = None
+    format: str = ""
+
+
+def read(path: str | Path) -> Photo:
+    """Read a photograph, upright and whole.
+
+    Grey stays grey; palettes, CMYK and YCbCr become RGB; of several pages or frames the first is read.
+
+    Raises:
+        ImageError: missing, a folder, empty, no image of a known format, truncated, damaged, or with
+            more pixels than Pillow takes for an honest picture.
+    """
+    path = Path(path)
+    data = files.content(path)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # about tags that are not used and sizes that are still accepted
+            _open(data).verify()
+            with _open(data) as opened:
+                return _photo(opened, data)
+    except ImageError as fault:
+        raise ImageError(f"{path}: {fault}") from fault
+    except UnidentifiedImageError as fault:
+        raise ImageError(f"{path}: not an image that can be read here; formats: {', '.join(dict.fromkeys(FORMATS.values()))}") from fault
+    except Image.DecompressionBombError as fault:
+        raise ImageError(f"{path}: too large: {fault}. Cut the picture into parts.") from fault
+    except Exception as fault:  # decoders raise whatever comes to them on damaged files
+        raise ImageError(f"{path}: damaged or incomplete image: {fault or type(fault).__name__}") from fault
+
+
+def write(path: str | Path, image: Tensor, *, like: Photo | None = None) -> Path:
+    """Write a photograph in the format of the suffix, whole or not at all.
+
+    Values are clamped to [0, 1] and rounded. JPEG and WebP are written at quality 95, JPEG without
+    chroma subsampling; TIFF without loss.
+
+    Args:
+        path: where to; missing folders are made.
+        image: ``(1, C, H, W)``, C of 1 or 3.
+        like: the photograph that it was made from. Its EXIF, colour profile, resolution, transparency
+            and 16 bits are kept as far as the format allows (a 16-bit TIFF has no EXIF); transparency
+            is resized where sizes differ.
+
+    Returns:
+        `path`.
+
+    Raises:
+        ImageError: `image` has another shape or values that are not finite.
+        UserError: unknown suffix, or the file cannot be written.
+    """
+    path = Path(path)
+    form = FORMATS.get(path.suffix.lower())
+    if form is None:
+        raise UserError(f"{path}: {path.suffix or 'no suffix'} is no image format that can be written; use one of {' '.join(SUFFIXES)}")
+    if image.ndim != 4 or image.shape[0] != 1 or image.shape[1] not in (1, 3) or 0 in image.shape:
+        raise ImageError(f"{path}: expected one image (1, C, H, W) with 1 or 3 channels, got {tuple(image.shape)}")
+    if not torch.isfinite(image).all():
+        raise ImageError(f"{path}: values that are not finite cannot be written")
+    like = like or Photo(image)
+    image = image.detach().float().cpu()
+    icc = like.icc if like.image.shape[1] == image.shape[1] else b""
+    if like.alpha is not None and form in ("PNG", "WEBP", "TIFF"):
+        alpha = like.alpha
+        if alpha.shape[-2:] != image.shape[-2:]:
+            alpha = F.interpolate(alpha, image.shape[-2:], mode="bilinear", antialias=True)
+        image = torch.cat([image, alpha], 1)
+    try:
+        data = _encoded(image, form, like, icc)
+    except (OSError, ValueError, SystemError) as fault:
+        raise UserError(f"{path}: this picture cannot be stored as {form}: {fault}") from fault
+    files.write(path, data)
+    return path
+
+
+def find(paths: Iterable[str | Path]) -> list[Path]:
+    """The files among `paths` as given, and for each folder the images inside it, at any depth, sorted.
+
+    Hidden files are left out of folders, linked folders are followed once.
+
+    Raises:
+        UserError: a path that does not exist, or a folder without images.
+    """
+    found: dict[Path, None] = {}
+    for path in map(Path, paths):
+        if path.is_dir():
+            inside = _walk(path)
+            if not inside:
+                raise UserError(f"{path}: no images in this folder; looked for {' '.join(SUFFIXES)}")
+            found |= dict.fromkeys(inside)
+        elif path.exists():
+            found[path] = None
+        else:
+            raise UserError(files.missing(path))
+    return list(found)
+
+
+def bundled() -> dict[str, Path]:
+    """The natural photographs inside the installed scikit-image, by name; nothing is downloaded."""
+    spec = importlib.util.find_spec("skimage")
+    folders = list(spec.submodule_search_locations or ()) if spec else []
+    data = [file for folder in folders for file in (Path(folder) / "data").glob("*.*")]
+    photographs = {file.stem: file for file in sorted(data) if file.suffix in FORMATS}
+    return {name: photographs[name] for name in BUNDLED if name in photographs}
+
+
+def bundled_photo(name: str) -> Photo:
+    """Read one of `bundled`.
+
+    Raises:
+        UserError: it is not among them.
+    """
+    there = bundled()
+    if name not in there:
+        known = ", ".join(there) or "none; reinstall scikit-image"
+        raise UserError(f"no photograph {name!r} inside the installed scikit-image.{did_you_mean(name, there)} There are: {known}")
+    return read(there[name])
+
+
+def read_mask(path: str | Path, size: tuple[int, int] | None = None) -> Tensor:
+    """Read a damaged area: white (half of full brightness or more) is missing.
+
+    Args:
+        path: an image file.
+        size: height and width that it must have.
+
+    Returns:
+        ``(1, 1, H, W)``, 1 where missing and 0 elsewhere.
+
+    Raises:
+        ImageError: unreadable, or of another size.
+    """
+    mask = (read(path).image.mean(1, keepdim=True) >= 0.5).float()
+    height, width = mask.shape[-2:]
+    if size is not None and (height, width) != tuple(size):
+        raise ImageError(f"{path}: the mask is {width}×{height}, the image {size[1]}×{size[0]}; make them the same size")
+    return mask
+
+
+def read_psf(path: str | Path) -> Tensor:
+    """Read a blur kernel (PSF) from ``.npy``, ``.npz`` with one array, or an image file.
+
+    Returns:
+        ``(1, h, w)`` float32 with odd h and w and sum 1. An even size gets a row or column of zeros at
+        its end, so that the centre, element ``n // 2``, stays the centre.
+
+    Raises:
+        ImageError: unreadable, not two-dimensional, negative, not finite or zero everywhere.
+    """
+    path = Path(path)
+    array = _array(path) if path.suffix.lower() in (".npy", ".npz") else read(path).image[0].mean(0).numpy()
+    kernel = array[0] if array.ndim == 3 and array.shape[0] == 1 else array
+    if kernel.ndim != 2 or kernel.size == 0 or kernel.dtype.kind not in "buif":
+        raise ImageError(f"{path}: a PSF is a table of real numbers (h, w); this is {array.dtype} of shape {array.shape}")
+    kernel = kernel.astype(np.float64)
+    if not np.isfinite(kernel).all() or kernel.min() < 0 or kernel.sum() <= 0:
+        raise ImageError(
+            f"{path}: a PSF has no negative or infinite values and is not zero everywhere; "
+            f"this one reaches from {kernel.min():.4g} to {kernel.max():.4g}"
+        )
+    kernel = np.pad(kernel, [(0, 1 - n % 2) for n in kernel.shape])
+    return torch.from_numpy((kernel / kernel.sum()).astype(np.float32))[None]
+
+
+def write_psf(path: str | Path, psf: Tensor) -> Path:
+    """Write a blur kernel ``(h, w)`` or ``(1, h, w)`` as a float32 ``.npy`` file, which loses nothing.
+
+    Raises:
+        ImageError: `psf` has another shape.
+        UserError: another suffix, or the file cannot be written.
+    """
+    path = Path(path)
+    if path.suffix.lower() != ".npy":
+        raise UserError(f"{path}: a PSF is written as .npy; try {path.with_suffix('.npy')}")
+    kernel = psf[0] if psf.ndim == 3 and psf.shape[0] == 1 else psf
+    if kernel.ndim != 2:
+        raise ImageError(f"{path}: expected one PSF (h, w), got {tuple(psf.shape)}")
+    stream = io.BytesIO()
+    np.save(stream, kernel.detach().float().cpu().numpy(), allow_pickle=False)
+    files.write(path, stream.getvalue())
+    return path
+
+
+def _open(data: bytes) -> Image.Image:
+    return Image.open(io.BytesIO(data), formats=tuple(dict.fromkeys(FORMATS.values())))
+
+
+def _photo(opened: Image.Image, data: bytes) -> Photo:
+    deep = deepfiles.layout(opened)
+    turned = _orientation(opened) >= 5
+    opened.load()
+    orientation = _orientation(opened)  # 1 where Pillow has turned the picture while loading
+    pixels = _upright(deepfiles.decode(data, deep) if deep else _shallow(opened), orientation)
+    tensor = torch.from_numpy(pixels.astype(np.float32) / (65535 if deep else 255)).permute(2, 0, 1)[None]
+    colours = tensor.shape[1] - 1 + tensor.shape[1] % 2
+    own_colours = opened.mode not in ("CMYK", "YCbCr", "LAB", "HSV")
+    dpi = _dpi(opened.info.get("dpi"))
+    return Photo(
+        image=tensor[:, :colours].contiguous(),
+        alpha=tensor[:, colours:].contiguous() if tensor.shape[1] > colours else None,
+        bits=16 if deep else 8,
+        exif=_exif(opened),
+        icc=(opened.info.get("icc_profile") or b"") if own_colours else b"",
+        dpi=dpi[::-1] if dpi and (turned or orientation >= 5) else dpi,
+        format="JPEG" if opened.format == "MPO" else opened.format or "",
+    )
+
+
+def _shallow(opened: Image.Image) -> Array:
+    mode = opened.mode
+    if mode.startswith("I") or mode == "F":
+        raise ImageError("32 bits per channel; save it with 8 or 16")
+    see_through = "transparency" in opened.info or mode in ("LA", "La", "PA", "RGBA", "RGBa")
+    wanted = ("L" if mode in ("1", "L", "LA", "La") else "RGB") + ("A" if see_through else "")
+    return np.asarray(opened if mode == wanted else opened.convert(wanted))
+
+
+def _orientation(opened: Image.Image) -> int:
+    try:
+        value = opened.getexif().get(ORIENTATION, 1)
+    except Exception:  # a damaged description must not cost the picture
+        return 1
+    return value if value in range(1, 9) else 1
+
+
+def _upright(pixels: Array, orientation: int) -> Array:
+    pixels = np.atleast_3d(pixels)
+    if orientation >= 5:
+        pixels = pixels.swapaxes(0, 1)
+    rows = -1 if orientation in (3, 4, 7, 8) else 1
+    columns = -1 if orientation in (2, 3, 6, 7) else 1
+    return pixels[::rows, ::columns]
+
+
+def _exif(opened: Image.Image) -> bytes:
+    """What EXIF says of the photograph, without what it says of the file."""
+    try:
+        exif = opened.getexif()
+        kept = Image.Exif()
+        for tag in DESCRIPTIVE:
+            if tag in exif:
+                kept[tag] = exif[tag]
+        for ifd in (EXIF_IFD, GPS_IFD):
+            inside = {tag: value for tag, value in exif.get_ifd(ifd).items() if tag not in OFFSETS}
+            if inside:
+                kept[ifd] = inside
+        return kept.tobytes() if len(kept) else b""
+    except Exception:  # a damaged description must not cost the picture
+        return b""
+
+
+def _dpi(value: object) -> tuple[float, float] | None:
+    try:
+        across, down = (float(v) for v in value)  # type: ignore[attr-defined]
+    except (TypeError, ValueError, ZeroDivisionError):
+        return None
+    return (across, down) if 1 <= across < math.inf and 1 <= down < math.inf else None
+
+
+def _encoded(image: Tensor, form: str, like: Photo, icc: bytes) -> bytes:
+    top = 65535 if like.bits == 16 and form in ("PNG", "TIFF") else 255
+    pixels = image[0].double().clamp(0, 1).mul(top).round().permute(1, 2, 0).numpy()
+    if top == 65535 and form == "PNG":
+        return deepfiles.encode_png(pixels.astype(np.uint16), icc=icc, exif=like.exif, dpi=like.dpi)
+    if top == 65535:
+        return deepfiles.encode_tiff(pixels.astype(np.uint16), icc=icc, dpi=like.dpi)
+    shallow = pixels.astype(np.uint8)
+    options: dict[str, Any] = dict(SAVE_OPTIONS.get(form, {}))
+    if like.dpi is not None:
+        options["dpi"] = like.dpi
+    if like.exif and form != "BMP":
+        options["exif"] = like.exif
+    if icc and form != "BMP":
+        options["icc_profile"] = icc
+    stream = io.BytesIO()
+    Image.fromarray(shallow[:, :, 0] if shallow.shape[2] == 1 else shallow).save(stream, form, **options)
+    return stream.getvalue()
+
+
+def _walk(folder: Path) -> list[Path]:
+    seen: set[str] = set()
+    found = []
+    for here, inside, names in os.walk(folder, followlinks=True):
+        real = os.path.realpath(here)
+        inside[:] = sorted(name for name in inside if not name.startswith(".")) if real not in seen else []
+        if real not in seen:
+            found += [Path(here, name) for name in names if not name.startswith(".") and Path(name).suffix.lower() in SUFFIXES]
+        seen.add(real)
+    return sorted(found)
+
+
+def _array(path: Path) -> Array:
+    data = files.content(path)
+    try:
+        loaded = np.load(io.BytesIO(data), allow_pickle=False)
+        if isinstance(loaded, np.ndarray):
+            return loaded
+        if len(loaded.files) == 1:
+            return np.asarray(loaded[loaded.files[0]])
+        names = ", ".join(loaded.files)
+    except Exception as fault:  # numpy and zipfile raise whatever comes to them on damaged files
+        raise ImageError(f"{path}: not a whole NumPy file: {fault}") from fault
+    raise ImageError(f"{path}: holds {len(loaded.files)} arrays ({names}); a PSF file holds one. Save the one you want as .npy")

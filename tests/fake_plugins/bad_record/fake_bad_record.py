@@ -1,0 +1,10 @@
+"""A record whose fields are of the wrong types."""
+
+from restorekit.hooks import Part, hookimpl
+
+RESTOREKIT_INTERFACE = 1
+
+
+@hookimpl
+def restorekit_parts():
+    yield Part(["loss"], "l1", "restorekit.builtin.losses:L1", summary="L1", paper="textbook", licence="MIT")

@@ -1,0 +1,11 @@
+"""Offers one name twice."""
+
+from restorekit.hooks import Part, hookimpl
+
+RESTOREKIT_INTERFACE = 1
+
+
+@hookimpl
+def restorekit_parts():
+    yield Part("loss", "l1", "restorekit.builtin.losses:L1", summary="L1", paper="textbook", licence="MIT")
+    yield Part("loss", "l1", "restorekit.builtin.losses:L2", summary="L2", paper="textbook", licence="MIT")

@@ -1,0 +1,1 @@
+"""A plugin whose every part has one fault."""

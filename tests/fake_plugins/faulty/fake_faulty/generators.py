@@ -1,0 +1,122 @@
+"""Generators with one fault each."""
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from restorekit.images import SizeRule
+from restorekit.interfaces import Generator
+
+
+class Sound(Generator):
+    local = True
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(3, 3, 3, padding=1)
+
+    def forward(self, x, given=None):
+        return x + self.conv(x)
+
+
+class LatentWithoutLength(Sound):
+    consumes = "latent"
+    size = SizeRule(fixed=(8, 8))
+
+
+class WrongSizeRule(Sound):
+    def forward(self, x, given=None):
+        return F.interpolate(F.avg_pool2d(super().forward(x), 4), scale_factor=4)
+
+
+class WrongMinimum(Sound):
+    def forward(self, x, given=None):
+        return super().forward(x) + F.pad(x, (10, 10, 10, 10), mode="reflect")[..., 20:, 20:].mean()
+
+
+class TupleInEvaluation(Sound):
+    def forward(self, x, given=None):
+        return F.avg_pool2d(x, 2, ceil_mode=True), super().forward(x)
+
+
+class Logarithm(Sound):
+    def forward(self, x, given=None):
+        return super().forward(x) + x.amin().log()
+
+
+class UnusedLayer(Sound):
+    def __init__(self) -> None:
+        super().__init__()
+        self.spare = nn.Conv2d(3, 3, 1)
+
+
+class Multiplied(Sound):
+    def __init__(self) -> None:
+        super().__init__()
+        self.scale_factor = nn.Parameter(torch.ones(()))
+
+    def forward(self, x, given=None):
+        return super().forward(x) + 0 * self.scale_factor
+
+
+class Detached(Sound):
+    def forward(self, x, given=None):
+        return super().forward(x.detach())
+
+
+class Dropout(Sound):
+    def forward(self, x, given=None):
+        return F.dropout(super().forward(x))
+
+
+class BatchStatistics(Sound):
+    def __init__(self) -> None:
+        super().__init__()
+        self.norm = nn.BatchNorm2d(3, track_running_stats=False)
+
+    def forward(self, x, given=None):
+        return self.norm(super().forward(x))
+
+
+class InPlace(Sound):
+    def forward(self, x, given=None):
+        return super().forward(x.mul_(2) if not x.requires_grad else x)
+
+
+class HiddenNoise(Sound):
+    def __init__(self) -> None:
+        super().__init__()
+        self.noise = 0.1 * torch.randn(())
+
+    def forward(self, x, given=None):
+        noise = torch.randn(()) if self.noise.is_meta else self.noise
+        return super().forward(x) + noise
+
+
+class Shared(Sound):
+    def __init__(self) -> None:
+        super().__init__()
+        self.again = nn.Conv2d(3, 3, 3, padding=1)
+        self.again.weight = self.conv.weight
+
+    def forward(self, x, given=None):
+        return super().forward(x) + self.again(x)
+
+
+class GlobalPool(Sound):
+    def forward(self, x, given=None):
+        return super().forward(x) + x.mean((2, 3), keepdim=True)
+
+
+class DetachedPool(Sound):
+    def forward(self, x, given=None):
+        return super().forward(x) + x.detach().amax((2, 3), keepdim=True) * x.detach().mean((2, 3), keepdim=True)
+
+
+class StartsAtZero(Sound):
+    def __init__(self) -> None:
+        super().__init__()
+        self.attention = nn.Parameter(torch.zeros(1, 3, 1, 1))
+
+    def forward(self, x, given=None):
+        return super().forward(x) + self.attention * x.mean((2, 3), keepdim=True)

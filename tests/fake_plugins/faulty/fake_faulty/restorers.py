@@ -1,0 +1,49 @@
+"""Restorers with one fault each."""
+
+import torch
+
+from restorekit.interfaces import Restorer
+
+
+class Overshoots(Restorer):
+    def restore(self, degraded):
+        return 1.2 * degraded.image - 0.1
+
+
+class Shrinks(Restorer):
+    def restore(self, degraded):
+        return degraded.image[..., 1:, :]
+
+
+class InPlace(Restorer):
+    def restore(self, degraded):
+        return degraded.image.mul_(0.9)
+
+
+class Dithers(Restorer):
+    def restore(self, degraded):
+        return (degraded.image + 0.01 * torch.randn(degraded.image.shape)).clamp(0, 1)
+
+
+class Peeks(Restorer):
+    def restore(self, degraded):
+        return degraded.image if degraded.mask is None else degraded.image * (1 - degraded.mask) + degraded.mask
+
+
+class NeedsUndeclared(Restorer):
+    def restore(self, degraded):
+        return (degraded.image * degraded.need("psf").sum((-2, -1))[:, None, None, None]).clamp(0, 1)
+
+
+class PretendsToSee(Restorer):
+    uses = frozenset({"psf"})
+
+    def restore(self, degraded):
+        return degraded.image
+
+
+class BareKey(Restorer):
+    uses = frozenset({"psf"})
+
+    def restore(self, degraded):
+        return (degraded.image * degraded.params["psf"][:, :1, :1, None]).clamp(0, 1)

@@ -1,0 +1,12 @@
+"""Its manifest imports torch."""
+
+import torch  # noqa: F401
+
+from restorekit.hooks import Part, hookimpl
+
+RESTOREKIT_INTERFACE = 1
+
+
+@hookimpl
+def restorekit_parts():
+    yield Part("loss", "l1", "restorekit.builtin.losses:L1", summary="L1", paper="textbook", licence="MIT")

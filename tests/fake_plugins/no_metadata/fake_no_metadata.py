@@ -1,0 +1,10 @@
+"""A distribution half removed: it has no METADATA any more."""
+
+from restorekit.hooks import Part, hookimpl
+
+RESTOREKIT_INTERFACE = 1
+
+
+@hookimpl
+def restorekit_parts():
+    yield Part("loss", "l1", "restorekit.builtin.losses:L1", summary="L1", paper="textbook", licence="MIT")

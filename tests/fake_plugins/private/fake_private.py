@@ -1,0 +1,13 @@
+"""Imports what is not public, of the core and of another plugin."""
+
+import fake_good  # noqa: F401
+
+from restorekit import config  # noqa: F401
+from restorekit.hooks import Part, hookimpl
+
+RESTOREKIT_INTERFACE = 1
+
+
+@hookimpl
+def restorekit_parts():
+    yield Part("loss", "l1", "restorekit.builtin.losses:L1", summary="L1", paper="textbook", licence="MIT")

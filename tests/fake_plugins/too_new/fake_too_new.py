@@ -1,0 +1,10 @@
+"""Written for an interface to come."""
+
+from restorekit.hooks import Part, hookimpl
+
+RESTOREKIT_INTERFACE = 99
+
+
+@hookimpl
+def restorekit_parts():
+    yield Part("loss", "l1", "restorekit.builtin.losses:L1", summary="L1", paper="textbook", licence="MIT")

@@ -1,0 +1,298 @@
+"""``degrade`` and ``restore``: what is written, what is refused, and going on past failures."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import scipy.ndimage
+import torch
+from PIL import Image
+
+from restorekit import discovery
+from restorekit.registries import Registry
+
+Run = Callable[..., Any]
+"""The fixture `run`: arguments in, exit code and both streams out."""
+
+
+def pixels(path: Path) -> np.ndarray[Any, np.dtype[np.uint8]]:
+    return np.asarray(Image.open(path))
+
+
+def test_the_saved_psf_is_the_one_that_was_used(run: Run, photo: Path, tmp_path: Path) -> None:
+    out, params = tmp_path / "blurred.png", tmp_path / "params"
+    shown = run("degrade", photo, out, "--with", "core/camera-shake", "--set", "length=[9, 12]", "--save-params", params)
+    assert shown.code == 0, shown.err
+    psf = np.load(params / "psf.npy").astype(np.float64)
+    expected = np.stack([scipy.ndimage.convolve(pixels(photo)[..., c] / 255.0, psf, mode="mirror") for c in range(3)], -1)
+    inner = (slice(20, -20), slice(20, -20))
+    assert np.abs(expected[inner] - pixels(out)[inner] / 255).max() <= 0.5 / 255 + 1e-5
+    preview = pixels(params / "psf.png").astype(float)
+    assert np.abs(preview / 255 - psf / psf.max()).max() <= 0.5 / 255 + 1e-6
+
+
+def test_the_saved_mask_is_the_one_that_was_used(run: Run, photo: Path, tmp_path: Path) -> None:
+    out, params = tmp_path / "holes.png", tmp_path / "params"
+    assert run("degrade", photo, out, "--with", "core/mask", "--save-params", params).code == 0
+    missing = pixels(params / "mask.png") > 127
+    assert 0 < missing.mean() < 1
+    assert (pixels(out)[~missing] == pixels(photo)[~missing]).all()
+    assert len(np.unique(pixels(out)[missing], axis=0)) == 1
+
+
+def test_other_parameters_are_saved_as_text(run: Run, photo: Path, tmp_path: Path) -> None:
+    assert (
+        run("degrade", photo, tmp_path / "o.jpg", "--with", "core/jpeg", "--set", "quality=31", "--save-params", tmp_path / "p").code == 0
+    )
+    assert json.loads((tmp_path / "p" / "params.json").read_text()) == {"quality": 31}
+
+
+def test_the_seed_decides_the_damage(run: Run, photo: Path, tmp_path: Path) -> None:
+    state = torch.get_rng_state()
+    for name, seed in (("a", 1), ("b", 1), ("c", 2)):
+        assert run("degrade", photo, tmp_path / f"{name}.png", "--with", "gaussian-noise", "--seed", seed).code == 0
+    a, b, c = (pixels(tmp_path / f"{name}.png") for name in "abc")
+    assert (a == b).all()
+    assert (a != c).any()
+    assert torch.equal(state, torch.get_rng_state())
+
+
+def test_degrading_a_folder_keeps_its_structure_and_draws_afresh(run: Run, photo: Path, tmp_path: Path) -> None:
+    (photo.parent / "more").mkdir()
+    Image.open(photo).save(photo.parent / "more" / "same.png")
+    shown = run("degrade", photo.parent, tmp_path / "out", "--with", "core/gaussian-noise", "--json", "--save-params", tmp_path / "p")
+    assert shown.code == 0, shown.err
+    assert [(row["output"], row["width"], row["height"]) for row in shown.json] == [
+        (str(tmp_path / "out" / "cat.png"), 100, 90),
+        (str(tmp_path / "out" / "more" / "same.png"), 100, 90),
+    ]
+    assert (pixels(tmp_path / "out" / "cat.png") != pixels(tmp_path / "out" / "more" / "same.png")).any()
+    assert (tmp_path / "p" / "more" / "same.png").is_dir()
+
+
+def test_transparency_is_carried_along(run: Run, photo: Path, tmp_path: Path) -> None:
+    alpha = np.tile(np.arange(100, dtype=np.uint8), (90, 1))
+    clear = tmp_path / "clear.png"
+    Image.fromarray(np.dstack([pixels(photo), alpha])).save(clear)
+    assert run("degrade", clear, tmp_path / "a.png", "--with", "core/gaussian-blur").code == 0
+    assert run("restore", clear, "-o", tmp_path / "b.png", "--with", "test/negative").code == 0
+    for name in "ab":
+        assert (pixels(tmp_path / f"{name}.png")[..., 3] == alpha).all()
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        (["lenght=3"], ["lenght", "Did you mean length"]),
+        (["length=-3"], ["length", "-3"]),
+        (["length"], ["--set length", "KEY=VALUE"]),
+        (["=3"], ["KEY=VALUE"]),
+        (["length=[3"], ["not YAML"]),
+        (["length=3", "length=4"], ["twice"]),
+        (["lenght=3", "jerk=yes"], ["lenght", "jerk"]),
+    ],
+)
+def test_mistakes_in_settings_are_explained(settings: list[str], words: list[str], run: Run, photo: Path, tmp_path: Path) -> None:
+    given = [word for setting in settings for word in ("--set", setting)]
+    shown = run("degrade", photo, tmp_path / "out.png", "--with", "core/camera-shake", *given)
+    assert shown.code == 2
+    assert "Traceback" not in shown.err
+    for word in words:
+        assert word in shown.err
+    assert not (tmp_path / "out.png").exists()
+
+
+def negative(path: Path) -> np.ndarray[Any, np.dtype[np.uint8]]:
+    return 255 - pixels(path)
+
+
+def test_one_file_to_one_file_with_the_default_method(run: Run, photo: Path, tmp_path: Path) -> None:
+    shown = run("restore", photo, "-o", tmp_path / "new" / "out.png")
+    assert shown.code == 0, shown.err
+    assert (pixels(tmp_path / "new" / "out.png") == negative(photo)).all()
+    assert str(tmp_path / "new" / "out.png") in shown.out
+
+
+def test_json_is_all_there_is_on_standard_output(run: Run, photo: Path, tmp_path: Path) -> None:
+    (row,) = run("restore", photo, "-o", tmp_path / "out.png", "--json").json
+    assert {key: row[key] for key in ("input", "output", "width", "height", "method")} == {
+        "input": str(photo),
+        "output": str(tmp_path / "out.png"),
+        "width": 100,
+        "height": 90,
+        "method": "test/negative",
+    }
+    assert row["seconds"] > 0
+    assert "error" not in row
+
+
+@pytest.mark.parametrize("out", ["folder", "folder.d"])
+def test_without_an_image_suffix_the_output_is_a_folder(out: str, run: Run, photo: Path, tmp_path: Path) -> None:
+    assert run("restore", photo, "-o", tmp_path / out).code == 0
+    assert (pixels(tmp_path / out / "cat.png") == negative(photo)).all()
+
+
+def test_folders_keep_their_structure_and_files_their_names(run: Run, photo: Path, tmp_path: Path) -> None:
+    (photo.parent / "deep" / "er").mkdir(parents=True)
+    Image.open(photo).save(photo.parent / "deep" / "er" / "cat.png")
+    (photo.parent / "notes.txt").write_text("no picture")
+    Image.open(photo).save(tmp_path / "other.bmp")
+    shown = run("restore", photo.parent, tmp_path / "other.bmp", "-o", tmp_path / "out.png")
+    assert shown.code == 0, shown.err
+    written = sorted(str(p.relative_to(tmp_path / "out.png")) for p in (tmp_path / "out.png").rglob("*") if p.is_file())
+    assert written == ["cat.png", "deep/er/cat.png", "other.bmp"]
+
+
+def test_pictures_of_one_name_do_not_overwrite_each_other(run: Run, photo: Path, tmp_path: Path) -> None:
+    (tmp_path / "b").mkdir()
+    Image.open(photo).save(tmp_path / "b" / "cat.png")
+    shown = run("restore", photo, tmp_path / "b" / "cat.png", "-o", tmp_path / "out")
+    assert shown.code == 2
+    assert str(photo) in shown.err
+    assert str(tmp_path / "b" / "cat.png") in shown.err
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("way", ["file", "folder", "own folder", "symbolic link", "hard link", "another input"])
+def test_inputs_are_never_written_over(way: str, run: Run, photo: Path, tmp_path: Path) -> None:
+    before = photo.read_bytes()
+    other = tmp_path / "other.png"
+    sources, out = [photo], other
+    if way == "file":
+        out = photo.parent / ".." / "in" / "cat.png"
+    elif way == "folder":
+        out = photo.parent
+    elif way == "own folder":
+        sources, out = [photo.parent], photo.parent
+    elif way == "symbolic link":
+        other.symlink_to(photo)
+    elif way == "hard link":
+        other.hardlink_to(photo)
+    else:
+        (tmp_path / "b").mkdir()
+        Image.open(photo).save(tmp_path / "b" / "x.png")
+        Image.open(photo).save(photo.parent / "x.png")
+        sources, out = [photo, photo.parent / "x.png", tmp_path / "b"], photo.parent
+    shown = run("restore", *sources, "-o", out)
+    assert shown.code == 2
+    assert "input" in shown.err
+    assert photo.read_bytes() == before
+
+
+def test_results_inside_the_input_folder_are_not_restored_again(run: Run, photo: Path) -> None:
+    for _ in range(2):
+        (row,) = run("restore", photo.parent, "-o", photo.parent / "restored", "--json").json
+        assert row["input"] == str(photo)
+
+
+def test_a_batch_goes_on_past_failures(run: Run, photo: Path, tmp_path: Path) -> None:
+    broken = photo.parent / "broken.png"
+    broken.write_bytes(photo.read_bytes()[:300])
+    (photo.parent / "empty.jpg").write_bytes(b"")
+    shown = run("restore", photo.parent, tmp_path / "nothing.png", "-o", tmp_path / "out", "--json")
+    assert shown.code == 2
+    rows = {Path(row["input"]).name: row for row in shown.json}
+    assert set(rows) == {"broken.png", "cat.png", "empty.jpg", "nothing.png"}
+    assert "error" not in rows["cat.png"]
+    for name in ("broken.png", "empty.jpg", "nothing.png"):
+        assert name in rows[name]["error"]
+        assert rows[name]["output"] is None
+        assert name in shown.err
+    assert "3 of 4 pictures failed" in shown.err
+    assert [p.name for p in (tmp_path / "out").iterdir()] == ["cat.png"]
+    assert "Traceback" not in shown.err
+
+
+def test_one_picture_that_fails_leaves_nothing_behind(run: Run, photo: Path, tmp_path: Path) -> None:
+    photo.write_bytes(photo.read_bytes()[:300])
+    shown = run("restore", photo, "-o", tmp_path / "new" / "out.png")
+    assert shown.code == 2
+    assert str(photo) in shown.err
+    assert shown.out == ""
+    assert not (tmp_path / "new").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--with", "core/wienr"], ["core/wiener", "restorekit list restorer"]),
+        (["--with", "deblurgan/compact"], ["generator", "model file", "restorekit list restorer"]),
+        (["--with", "core/psnr"], ["metric", "not a restorer"]),
+        (["--with", "missing.safetensors"], ["no such model file"]),
+        (["--with", "old.pth"], ["old.pth", ".safetensors"]),
+        (["--with", "test/negative", "--set", "strenth=1"], ["strenth", "Did you mean strength"]),
+        (["--with", "test/negative", "--set", "strength=0"], ["strength", "float > 0"]),
+        (["--with", "test/negative", "--psf", "k.npy"], ["--psf k.npy", "test/negative does not use the psf"]),
+        (["--with", "test/guided", "--psf", "k.npy"], ["k.npy", "no such file"]),
+        (["--with", "test/guided"], ["--mask"]),
+    ],
+)
+def test_what_the_method_cannot_do_is_said(arguments: list[str], words: list[str], run: Run, photo: Path, tmp_path: Path) -> None:
+    shown = run("restore", photo, "-o", tmp_path / "out.png", *arguments)
+    assert shown.code == 2
+    assert "Traceback" not in shown.err
+    for word in words:
+        assert word in shown.err
+    assert not (tmp_path / "out.png").exists()
+
+
+def test_without_a_default_method_there_is_an_install_command(
+    run: Run, photo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bare = Registry([p for p in discovery.registry().parts if not p.part.default_for])
+    monkeypatch.setattr(discovery, "registry", lambda: bare)
+    shown = run("restore", photo, "-o", tmp_path / "out.png")
+    assert shown.code == 2
+    assert "pip install" in shown.err
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has CUDA")
+def test_a_device_that_is_not_there_is_refused(run: Run, photo: Path, tmp_path: Path) -> None:
+    shown = run("restore", photo, "-o", tmp_path / "out.png", "--device", "cuda")
+    assert shown.code == 2
+    assert "--device cuda" in shown.err
+
+
+def test_psf_mask_and_reference_reach_the_method(run: Run, photo: Path, tmp_path: Path) -> None:
+    np.save(tmp_path / "k.npy", np.array([[0, 1, 0], [1, 2, 1], [0, 1, 0]]))
+    area = np.zeros((90, 100), np.uint8)
+    area[:, 50:] = 255
+    Image.fromarray(area).save(tmp_path / "mask.png")
+    Image.new("RGB", (7, 5), (51, 102, 153)).save(tmp_path / "style.png")
+    files = ["--psf", tmp_path / "k.npy", "--mask", tmp_path / "mask.png", "--reference", tmp_path / "style.png"]
+    assert run("restore", photo, "-o", tmp_path / "out.png", "--with", "test/guided", *files).code == 0
+    assert (pixels(tmp_path / "out.png")[:, :50] == 85).all()  # 2 / 6 of 255
+    assert (pixels(tmp_path / "out.png")[:, 50:] == 102).all()
+
+
+def test_settings_reach_the_method(run: Run, photo: Path, tmp_path: Path) -> None:
+    assert run("restore", photo, "-o", tmp_path / "out.png", "--with", "test/negative", "--set", "strength=0.5").code == 0
+    assert set(np.unique(pixels(tmp_path / "out.png"))) <= {127, 128}
+
+
+def test_the_seed_decides_what_a_random_method_does(run: Run, photo: Path, tmp_path: Path) -> None:
+    state = torch.get_rng_state()
+    for name, seed in (("a", 1), ("b", 1), ("c", 2)):
+        assert run("restore", photo, "-o", tmp_path / f"{name}.png", "--with", "test/random", "--seed", seed).code == 0
+    a, b, c = (pixels(tmp_path / f"{name}.png") for name in "abc")
+    assert (a == b).all()
+    assert (a != c).any()
+    assert torch.equal(state, torch.get_rng_state())
+
+
+def test_a_method_that_enlarges_says_the_new_size(run: Run, photo: Path, tmp_path: Path) -> None:
+    (row,) = run("restore", photo, "-o", tmp_path / "out.png", "--with", "test/double", "--json").json
+    assert (row["width"], row["height"]) == (200, 180) == Image.open(tmp_path / "out.png").size
+
+
+def test_an_output_that_cannot_be_written_is_said_before_the_work(run: Run, photo: Path, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    for out in (tmp_path / "file" / "out.png", tmp_path / "file" / "folder", tmp_path / "file"):
+        shown = run("restore", photo, "-o", out, "--with", "test/interrupted")
+        assert shown.code == 2
+        assert str(tmp_path / "file") in shown.err
