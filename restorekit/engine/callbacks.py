@@ -47,7 +47,7 @@ class Progress(Callback):
             TextColumn("{task.fields[shown]}"),
             TimeElapsedColumn(),
             TextColumn("left"),
-            TimeRemainingColumn(elapsed_when_finished=True),
+            TimeRemainingColumn(),
             console=Console(stderr=True),
             speed_estimate_period=60,
         )
@@ -72,10 +72,10 @@ class Progress(Callback):
 
     def validated(self, step: int, scores: Mapping[str, float], rows: list[tuple[Tensor, ...]]) -> None:
         """Remember the score for the bar, and leave a line above it."""
-        line = "  ".join(f"{name} {value:.2f}" for name, value in scores.items())
+        line = "  ".join(f"{name} {value:.2f} dB" for name, value in scores.items())
         if line:
             first = next(iter(scores.items()))
-            self.score = f"  {first[0]} {first[1]:.2f}"
+            self.score = f"  {first[0]} {first[1]:.2f} dB"
             self.bar.console.print(f"step {step}: {line}", highlight=False)
 
     def close(self) -> None:
