@@ -103,11 +103,11 @@ class Run:
         self.patches = PatchSource(images, self.data, self.degradation, self.settings.seed)
         self.pairs = validation_pairs(held_out, self.data, self.degradation, self.settings.seed) if self.degradation else []
 
-    def _player(self, fabric: Fabric, network: Generator | Critic, rate: float, clip: float | None) -> Player:
+    def _player(self, fabric: Fabric, network: Generator | Critic, peak: float, clip: float | None) -> Player:
         settings = self.settings
-        optimizer = torch.optim.AdamW(network.parameters(), lr=rate, betas=settings.betas, weight_decay=settings.weight_decay)
+        optimizer = torch.optim.AdamW(network.parameters(), lr=peak, betas=settings.betas, weight_decay=settings.weight_decay)
         wrapped, optimizer = fabric.setup(network, optimizer)
-        return Player(wrapped, optimizer, clip)
+        return Player(wrapped, optimizer, peak, clip)
 
     def _check_critic(self) -> None:
         if self.critic is not None and self.critic.channels != self.generator.channels:
@@ -137,11 +137,10 @@ class Run:
     def set_learning_rate(self, step: int) -> float:
         """Set every optimiser's rate for this step and return the generator's."""
         factor = schedule(self.settings, step)
-        peaks = {"generator": self.settings.learning_rate, "critic": self.settings.critic_learning_rate or self.settings.learning_rate}
-        for name, player in self.players.items():
+        for player in self.players.values():
             for group in player.optimizer.param_groups:
-                group["lr"] = peaks[name] * factor
-        return peaks["generator"] * factor
+                group["lr"] = player.peak * factor
+        return self.players["generator"].peak * factor
 
     @torch.no_grad()
     def validate(self, step: int, listeners: Sequence[Callback]) -> dict[str, float]:

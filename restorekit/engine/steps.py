@@ -29,10 +29,11 @@ class Term:
 
 @dataclass
 class Player:
-    """A network and its optimiser; `network` may be wrapped by Fabric."""
+    """A network, its optimiser and its peak learning rate; `network` may be wrapped by Fabric."""
 
     network: nn.Module
     optimizer: Optimizer
+    peak: float
     clip: float | None = None
 
     def update(self, fabric: Fabric, loss: Tensor) -> None:
