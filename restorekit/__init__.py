@@ -16,6 +16,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from restorekit import bench as bench
     from restorekit.discovery import registry as registry
     from restorekit.engine import train as train
     from restorekit.errors import UserError as UserError
@@ -36,10 +37,12 @@ _WHERE = {
     "UserError": "restorekit.errors",
 }
 
-__all__ = ["Model", "Recipe", "UserError", "__version__", "load", "recipe", "registry", "train"]
+__all__ = ["Model", "Recipe", "UserError", "__version__", "bench", "load", "recipe", "registry", "train"]
 
 
 def __getattr__(name: str) -> Any:
+    if name == "bench":
+        return importlib.import_module("restorekit.bench")
     if name not in _WHERE:
         raise AttributeError(f"module 'restorekit' has no attribute {name!r}")
     return getattr(importlib.import_module(_WHERE[name]), name)

@@ -14,6 +14,7 @@ import json
 import types
 import typing
 from collections.abc import Callable, Mapping, Sequence
+from contextvars import ContextVar
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,9 @@ if typing.TYPE_CHECKING:
     from restorekit.registries import RegisteredPart, Registry
 
 MISSING = inspect.Parameter.empty
+
+building: ContextVar[Registry | None] = ContextVar("building", default=None)
+"""The registry with which a part is being built, for parts that read model files: what is in those is looked up there too."""
 
 
 @dataclass(frozen=True)
@@ -293,10 +297,13 @@ def construct(target: Callable[..., Any], checked: Mapping[str, Any], *, registr
             arguments[name] = tuple(_nested(option.slot.kind, item, registry, f"{where}.{name}.{i}") for i, item in enumerate(value))
         else:
             arguments[name] = _nested(option.slot.kind, value, registry, f"{where}.{name}")
+    token = building.set(registry)
     try:
         return target(**arguments)
     except ValueError as refusal:
         raise ConfigError([f"{where}: {refusal}"]) from refusal
+    finally:
+        building.reset(token)
 
 
 def _nested(kind: str, value: Any, registry: Registry, where: str) -> Any:

@@ -30,6 +30,19 @@ class ImageError(UserError):
     """A picture or tensor that cannot be used: unreadable, too small, wrong shape, dtype or range."""
 
 
+class MissingPackage(UserError):  # noqa: N818 - says what happened, as the user reads it
+    """A package that one part needs and that is not among restorekit's own dependencies.
+
+    Args:
+        need: what needs it, as a sentence without its end.
+        package: name of the package.
+        extra: the extra of restorekit that installs it.
+    """
+
+    def __init__(self, need: str, package: str, extra: str) -> None:
+        super().__init__(f"{need}, which is not installed. Install it: pip install 'restorekit[{extra}]', or pip install {package}")
+
+
 class TrainingError(UserError):
     """Training that cannot start or go on."""
 

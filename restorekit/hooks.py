@@ -36,6 +36,7 @@ KINDS = {
     "set-metric": "restorekit.interfaces:SetMetric",
     "restorer": "restorekit.interfaces:Restorer",
     "features": "restorekit.interfaces:Features",
+    "estimator": "restorekit.interfaces:Estimator",
     "recipe": "",
     "suite": "",
 }

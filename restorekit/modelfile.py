@@ -220,7 +220,7 @@ def load(path: str | Path, *, device: str | torch.device = "cpu", registry: Regi
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 
-    registry = registry or discovery.registry()
+    registry = registry or config.building.get() or discovery.registry()
     header = read_header(path)
     spec = header.recipe.content.get("generator")
     if not isinstance(spec, Mapping) or not isinstance(spec.get("part"), str):
@@ -264,7 +264,8 @@ def _network(kind: str, spec: Mapping[str, Any], tensors: Mapping[str, Tensor], 
     if wrong:
         more = f" and {len(wrong) - 5} more" if len(wrong) > 5 else ""
         raise UserError(f"{header.path}: the weights do not fit {spec['part']}: {'; '.join(wrong[:5])}{more}")
-    whole = {name: value.to(wanted[name].dtype) for name, value in tensors.items()}
+    # A copy each: slices of one file lie in memory as they come, and convolutions round differently where they are not aligned.
+    whole = {name: value.to(wanted[name].dtype, copy=True) for name, value in tensors.items()}
     network.load_state_dict(whole, assign=True)
     if any(buffer.is_meta for buffer in network.buffers()):  # constants that are no state are made on a real device
         network = config.build_spec(kind, spec, registry=registry, where=kind)

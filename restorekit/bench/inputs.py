@@ -7,15 +7,17 @@ import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
 
-from restorekit import photos, seeding
+from restorekit import files, photos, seeding
+from restorekit.bench.dataset import Source
 from restorekit.bench.suite import Suite
-from restorekit.errors import ImageError, UserError
+from restorekit.errors import ImageError
 from restorekit.images import Degraded
 from restorekit.interfaces import Degradation
 
@@ -23,6 +25,7 @@ SMALLEST = 16
 """Smallest height and width of a target, in pixels."""
 
 PARAM = "param."
+DIGEST = "digest"
 
 
 @dataclass(frozen=True)
@@ -32,81 +35,162 @@ class Cell:
     Attributes:
         image: name of the photograph.
         degradation: the suite's name for the damage.
+        draw: which of the suite's draws, from 0.
     """
 
     image: str
     degradation: str
+    draw: int = 0
+
+    @property
+    def label(self) -> str:
+        """``degradation/image``, and the draw where it is not the first."""
+        return f"{self.degradation}/{self.image}" + (f"#{self.draw}" if self.draw else "")
+
+
+@dataclass(frozen=True)
+class Pair:
+    """What a method gets and what its result is compared with.
+
+    Attributes:
+        degraded: the damaged image ``(1, C, H, W)`` in [0, 1] and what is known of the damage.
+        digest: SHA-256 of all that.
+    """
+
+    degraded: Degraded
+    digest: str
+    _target: Tensor | None
+    _files: tuple[Path, ...]
+    _crop: int | None
+
+    def targets(self) -> Iterator[Tensor]:
+        """Sharp images ``(1, C, H, W)``; nearly always one. Read one after the other, because there may be hundreds."""
+        if self._target is not None:
+            yield self._target
+        for path in self._files:
+            yield _cropped(photos.read(path).image, self._crop)
 
 
 class Inputs:
-    """Every cell of a suite, made once and kept in files, because a data set need not fit the memory.
+    """Every cell of a suite, made when it is first asked for and kept in files, because a data set need not fit the memory.
+
+    Args:
+        suite: what to make.
+        folder: where the damaged images are kept; made when the first is kept.
+        earlier: an earlier manifest of the same suite: what it says of unchanged files is taken from it.
 
     Attributes:
-        cells: in the order of photographs, then degradations.
-        targets: SHA-256 of each target's 8-bit pixels and shape, by image.
-        digests: SHA-256 of each damaged image, its mask and its parameters, by ``degradation/image``.
-        seeds: what each cell's damage was drawn from, likewise.
+        cells: in the order of photographs, then degradations, then draws.
+        files: SHA-256 of each photograph's file or files, by image.
+        targets: SHA-256 of each target's 8-bit pixels and shape, by image; of the files where pictures are damaged already.
+        seeds: what each cell's damage is drawn from, by label.
+
+    Raises:
+        UserError: pictures that are missing, changed, unreadable or too small, all of them named.
     """
 
-    def __init__(self, suite: Suite, folder: Path) -> None:
-        self._folder = folder
-        self.cells: list[Cell] = []
-        self.targets: dict[str, str] = {}
-        self.digests: dict[str, str] = {}
-        self.seeds: dict[str, int] = {}
-        margin = max(_margin(degradation) for degradation in suite.degradations.values())
-        faults = []
-        for name, path in _photographs(suite).items():
+    def __init__(self, suite: Suite, folder: Path, *, earlier: Mapping[str, Any] | None = None) -> None:
+        self._suite, self._folder = suite, folder
+        self._sources = suite.sources()
+        self._margin = max((_margin(degradation) for degradation in suite.degradations.values() if degradation), default=0)
+        self.files = {name: source.digest() for name, source in self._sources.items()}
+        self.targets = self._targets(earlier)
+        self.cells = [Cell(name, key, draw) for name in self._sources for key in suite.degradations for draw in range(suite.seeds)]
+        self.seeds = {cell.label: _seed(suite, cell) for cell in self.cells} if not suite.data.paired else {}
+        self._numbers = {cell: number for number, cell in enumerate(self.cells)}
+
+    def pair(self, cell: Cell) -> Pair:
+        """The damaged image of `cell` and its target."""
+        source, degradation = self._sources[cell.image], self._suite.degradations[cell.degradation]
+        if degradation is None:
+            image = _cropped(photos.read(source.image).image, self._suite.data.crop)
+            return Pair(Degraded(image), self.files[cell.image], None, source.targets, self._suite.data.crop)
+        file = self._folder / f"{self._numbers[cell]:06}.safetensors"
+        if not file.is_file():
+            target, degraded = self._damaged(source, degradation, self.seeds[cell.label])
+            _keep(file, target, degraded)
+        return _kept(file)
+
+    def _damaged(self, source: Source, degradation: Degradation, seed: int) -> tuple[Tensor, Degraded]:
+        photograph, rows, columns = self._area(source)
+        rng = torch.Generator().manual_seed(seed)
+        return photograph[..., rows, columns], _damaged(photograph, rows, columns, degradation, rng)
+
+    def _area(self, source: Source) -> tuple[Tensor, slice, slice]:
+        """The photograph, and the rows and columns of its target."""
+        photograph = _reduced(photos.read(source.image).image, self._suite.data.longest_side)
+        return photograph, *_target_area(photograph, self._margin, self._suite.data.crop, source.image)
+
+    def _targets(self, earlier: Mapping[str, Any] | None) -> dict[str, str]:
+        known: Mapping[str, str] = {}
+        if earlier is not None and earlier["content"]["data"] == self._suite.content["data"]:
+            old = earlier["ingredients"]["targets"]
+            known = {name: old[name] for name, digest in earlier["files"].items() if self.files.get(name) == digest}
+        found, faults = {}, []
+        for name, source in self._sources.items():
             try:
-                photograph = _reduced(photos.read(path).image, suite.data.longest_side)
-                area = _target_area(photograph, margin, suite.data.crop, path)
+                found[name] = known.get(name) or (_same_size(source) if source.targets else self._pixels(source))
             except ImageError as fault:
                 faults.append(str(fault))
-            if not faults:  # after a fault the others are only looked for
-                self._add(suite, name, photograph, *area)
         if faults:
             raise ImageError("\n".join(faults))
-
-    def _add(self, suite: Suite, name: str, photograph: Tensor, rows: slice, columns: slice) -> None:
-        target = photograph[..., rows, columns]
-        self.targets[name] = _digest({"target": target})
-        for key, degradation in suite.degradations.items():
-            label = f"{key}/{name}"
-            self.seeds[label] = seeding.derive(suite.name, name, key)
-            rng = torch.Generator().manual_seed(self.seeds[label])
-            degraded = _damaged(photograph, rows, columns, degradation, rng)
-            self.digests[label] = self._keep(len(self.cells), target, degraded)
-            self.cells.append(Cell(name, key))
-
-    def __iter__(self) -> Iterator[tuple[Cell, Tensor, Degraded]]:
-        """Each cell with its target and its damaged image, both ``(1, C, H, W)`` in [0, 1]."""
-        from safetensors.torch import load_file
-
-        for index, cell in enumerate(self.cells):
-            tensors = load_file(self._file(index))
-            params = {name.removeprefix(PARAM): value for name, value in tensors.items() if name.startswith(PARAM)}
-            yield cell, tensors["target"], Degraded(tensors["image"], tensors.get("mask"), params, tensors.get("reference"))
-
-    def _file(self, index: int) -> Path:
-        return self._folder / f"{index:06}.safetensors"
-
-    def _keep(self, index: int, target: Tensor, degraded: Degraded) -> str:
-        from safetensors.torch import save_file
-
-        tensors = {"image": degraded.image, **{PARAM + name: value for name, value in degraded.params.items()}}
-        tensors |= {name: value for name in ("mask", "reference") if (value := getattr(degraded, name)) is not None}
-        tensors = {name: value.contiguous().clone() for name, value in tensors.items()}
-        save_file({**tensors, "target": target.contiguous()}, self._file(index))
-        return _digest(tensors)
-
-
-def _photographs(suite: Suite) -> dict[str, Path]:
-    if suite.folder is None:
-        found = photos.bundled()
-        if not found:
-            raise UserError("the installed scikit-image brings no photographs: pip install --force-reinstall scikit-image")
         return found
-    return {path.relative_to(suite.folder).as_posix(): path for path in photos.find([suite.folder])}
+
+    def _pixels(self, source: Source) -> str:
+        photograph, rows, columns = self._area(source)
+        return _digest({"target": photograph[..., rows, columns]})
+
+
+def _seed(suite: Suite, cell: Cell) -> int:
+    return seeding.derive(suite.name, cell.image, cell.degradation, *([cell.draw] if cell.draw else []))
+
+
+def _same_size(source: Source) -> str:
+    """Digest of the targets' files, which must have the size of the damaged picture."""
+    sizes = {path: _size(path) for path in (source.image, *source.targets)}
+    wanted = sizes[source.image]
+    for path, size in sizes.items():
+        if size != wanted:
+            raise ImageError(f"{path}: {size[0]}×{size[1]}, and the damaged picture {source.image.name} has {wanted[0]}×{wanted[1]}")
+    return source.digest()
+
+
+def _size(path: Path) -> tuple[int, int]:
+    try:
+        with Image.open(path) as opened:
+            return opened.size
+    except OSError as fault:
+        raise ImageError(f"{path}: not an image that can be read: {fault}") from fault
+
+
+def _cropped(image: Tensor, crop: int | None) -> Tensor:
+    """The middle of `image`, at most `crop` pixels high and wide."""
+    for dimension in (-2, -1):
+        size = image.shape[dimension]
+        length = size if crop is None else min(size, crop)
+        image = image.narrow(dimension, (size - length) // 2, length)
+    return image
+
+
+def _keep(file: Path, target: Tensor, degraded: Degraded) -> None:
+    from safetensors.torch import save
+
+    tensors = {"image": degraded.image, **{PARAM + name: value for name, value in degraded.params.items()}}
+    tensors |= {name: value for name in ("mask", "reference") if (value := getattr(degraded, name)) is not None}
+    tensors = {name: value.contiguous().clone() for name, value in tensors.items()}
+    levels = target.mul(255).round().byte().contiguous()
+    files.write(file, save({**tensors, "target": levels}, {DIGEST: _digest(tensors)}))
+
+
+def _kept(file: Path) -> Pair:
+    from safetensors import safe_open
+
+    with safe_open(file, framework="pt") as opened:
+        digest = opened.metadata()[DIGEST]
+        tensors = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118 - not a mapping
+    params = {name.removeprefix(PARAM): value for name, value in tensors.items() if name.startswith(PARAM)}
+    degraded = Degraded(tensors["image"], tensors.get("mask"), params, tensors.get("reference"))
+    return Pair(degraded, digest, tensors["target"].float() / 255, (), None)
 
 
 def _reduced(image: Tensor, longest: int | None) -> Tensor:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,48 +19,46 @@ STATUS, RESET = Path("/proc/self/status"), Path("/proc/self/clear_refs")
 RESET_PEAK = "5"
 
 
-@dataclass
-class Costs:
-    """What one method took, filled by `call`.
+@dataclass(frozen=True)
+class Cost:
+    """What one restoration took.
 
     Attributes:
-        device: where it computes.
-        warm_up: seconds of its first successful call, which also loads and tunes libraries.
-        seconds: of each image, warm.
-        memory: most extra bytes that a call held, or None where the system does not tell.
+        seconds: of the call, warm.
+        memory_mb: most extra memory that the call held, in 10⁶ bytes, or None where the system does not tell.
+        warm_up_seconds: of the first call in this process, which also loads and tunes libraries; None for later ones.
     """
 
-    device: torch.device
-    warm_up: float | None = None
-    seconds: list[float] = field(default_factory=list)
-    memory: int | None = None
+    seconds: float
+    memory_mb: float | None
+    warm_up_seconds: float | None = None
 
-    def call(self, function: Callable[[], Tensor]) -> tuple[Tensor, float]:
+
+class Meter:
+    """Times one method's calls.
+
+    Args:
+        device: where it computes.
+    """
+
+    def __init__(self, device: torch.device) -> None:
+        self.device = device
+        self._warm = False
+
+    def call(self, function: Callable[[], Tensor]) -> tuple[Tensor, Cost]:
         """Call `function` and time it; the first time twice, because the first call is not typical.
 
         Returns:
-            The result of the first call, and the seconds of the last.
+            The result of the first call, and what the last took.
         """
-        result, seconds = self._timed(function)
-        if self.warm_up is None:
-            self.warm_up = seconds
-            _, seconds = self._timed(function)
-        self.seconds.append(seconds)
-        return result, seconds
+        result, cost = self._timed(function)
+        if not self._warm:
+            self._warm = True
+            warm_up = cost.seconds
+            cost = replace(self._timed(function)[1], warm_up_seconds=warm_up)
+        return result, cost
 
-    def summary(self) -> dict[str, Any]:
-        """Seconds an image (median and quartiles), warm-up and memory in MB (10⁶ bytes), for the manifest."""
-        times = None
-        if self.seconds:
-            low, high = np.quantile(self.seconds, (0.25, 0.75))
-            times = {"median": statistics.median(self.seconds), "low": float(low), "high": float(high), "images": len(self.seconds)}
-        return {
-            "seconds": times,
-            "warm_up_seconds": self.warm_up,
-            "peak_memory_mb": None if self.memory is None else round(self.memory / 1e6, 1),
-        }
-
-    def _timed(self, function: Callable[[], Tensor]) -> tuple[Tensor, float]:
+    def _timed(self, function: Callable[[], Tensor]) -> tuple[Tensor, Cost]:
         before = _start_of_memory(self.device)
         _synchronise(self.device)
         start = time.perf_counter()
@@ -68,9 +66,24 @@ class Costs:
         _synchronise(self.device)
         seconds = time.perf_counter() - start
         peak = _peak_of_memory(self.device)
-        if before is not None and peak is not None:
-            self.memory = max(self.memory or 0, peak - before)
-        return result, seconds
+        extra = None if before is None or peak is None else round(max(peak - before, 0) / 1e6, 1)
+        return result, Cost(seconds, extra)
+
+
+def summary(rows: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
+    """What a method's restorations took, for the manifest: seconds an image (median and quartiles), and the most memory.
+
+    Args:
+        rows: of one method, as `results.load` gives them.
+    """
+    by_cell = {(row["image"], row["degradation"], row["draw"]): row for row in rows if row["seconds"] is not None}
+    seconds = [row["seconds"] for row in by_cell.values()]
+    memory = [row["memory_mb"] for row in by_cell.values() if row["memory_mb"] is not None]
+    times = None
+    if seconds:
+        low, high = np.quantile(seconds, (0.25, 0.75))
+        times = {"median": statistics.median(seconds), "low": float(low), "high": float(high), "images": len(seconds)}
+    return {"seconds": times, "peak_memory_mb": max(memory, default=None)}
 
 
 def _synchronise(device: torch.device) -> None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import gzip
 import itertools
 import json
 import math
+import zlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,10 +14,19 @@ from typing import Any
 from restorekit import files
 from restorekit.errors import UserError
 
-FORMAT = 1
+FORMAT = 2
 ROWS = "rows.jsonl"
+PACKED = ".gz"
+"""What the name of the rows may end with besides, where they are kept compressed."""
+
 MANIFEST = "manifest.json"
 LEADERBOARD = "leaderboard.md"
+PAGE = "leaderboard.html"
+PUBLISHED = (LEADERBOARD, PAGE)
+
+OK, FAILED, INAPPLICABLE = "ok", "failed", "not applicable"
+STATUSES = (OK, FAILED, INAPPLICABLE)
+"""Of a row; `INAPPLICABLE` where the method needs what the damage does not come with, such as a mask."""
 
 INFINITE = ("inf", "-inf")
 """How infinite values are written, because JSON has no numbers for them."""
@@ -25,37 +36,49 @@ ROW_KEYS: dict[str, type | tuple[type, ...]] = {
     "protocol": str,
     "image": str,
     "degradation": str,
+    "draw": int,
     "method": str,
     "metric": str,
     "value": (int, float, str, type(None)),
     "status": str,
     "reason": str,
     "seconds": (int, float, type(None)),
+    "memory_mb": (int, float, type(None)),
 }
 """Keys of a row and the types of their values."""
 
-MANIFEST_KEYS = ("format", "suite", "content", "protocol", "ingredients", "inputs", "images", "degradations", "metrics", "methods")
+MEASURED = ("seconds", "memory_mb")
+"""Keys whose values differ from run to run."""
+
+MANIFEST_KEYS = (
+    *("format", "suite", "content", "protocol", "ingredients", "files", "inputs", "images", "degradations", "draws", "gives"),
+    *("metrics", "shard", "methods"),
+)
 """Keys of the manifest; ``benchmarks/README.md`` describes them."""
 
 METHOD_KEYS = (
-    *("part", "options", "distribution", "version", "network", "device", "precision", "fingerprint", "blind", "uses"),
-    *("paper", "licence", "environment", "seconds", "warm_up_seconds", "peak_memory_mb"),
+    *("part", "options", "distribution", "version", "source", "network", "device", "precision", "threads", "fingerprint"),
+    *("blind", "uses", "paper", "licence", "environments", "seconds", "warm_up_seconds", "peak_memory_mb"),
 )
 """Keys of each entry under ``methods``, likewise."""
+
+Key = tuple[str, str, str, int, str]
+"""Method, image, degradation, draw and metric of a row."""
 
 
 def rows(folder: Path) -> list[dict[str, Any]]:
     """The scores in `folder`, one mapping per image, degradation, method and metric, with the keys `ROW_KEYS`.
 
-    ``status`` is ``ok`` or ``failed``. A failed row has ``value`` None and a ``reason``; an infinite
-    value is the text ``"inf"`` or ``"-inf"``.
+    ``status`` is one of `STATUSES`. A row that is not ``ok`` has ``value`` None and a ``reason``; an
+    infinite value is the text ``"inf"`` or ``"-inf"``.
 
     Raises:
         UserError: no results there, or a damaged file, with the line.
     """
     path = Path(folder) / ROWS
+    text = _text(path if path.exists() or not _packed(path).exists() else _packed(path))
     found = []
-    for number, line in enumerate(_text(path).removesuffix("\n").split("\n"), 1):  # splitlines would also split at U+2028
+    for number, line in enumerate(text.removesuffix("\n").split("\n") if text else [], 1):  # splitlines would also split at U+2028
         try:
             row = json.loads(line, parse_constant=_no_constant)
         except (ValueError, RecursionError) as fault:
@@ -81,17 +104,24 @@ def manifest(folder: Path) -> dict[str, Any]:
     if not isinstance(found, dict) or "format" not in found:
         raise UserError(f"{path}: no manifest of restorekit bench. {_REMEDY}")
     if found["format"] != FORMAT:
-        raise UserError(f"{path}: format {found['format']!r}; this version reads {FORMAT}. Try: pip install --upgrade restorekit")
+        remedy = _REMEDY if found["format"] in range(FORMAT) else "Try: pip install --upgrade restorekit"
+        raise UserError(f"{path}: format {found['format']!r}; this version reads {FORMAT}. {remedy}")
     missing = [key for key in MANIFEST_KEYS if key not in found]
     if missing:
         raise UserError(f"{path}: {', '.join(missing)} missing. {_REMEDY}")
-    for key, kind in (("methods", dict), ("metrics", dict), ("images", list), ("degradations", list)):
-        if not isinstance(found[key], kind):
-            raise UserError(f"{path}: {key}: got {found[key]!r}. {_REMEDY}")
+    kinds = {**dict.fromkeys(("methods", "metrics", "gives", "files", "inputs"), dict), "images": list, "degradations": list, "draws": int}
+    for name, kind in kinds.items():
+        if not isinstance(found[name], kind):
+            raise UserError(f"{path}: {name}: got {found[name]!r}. {_REMEDY}")
     for method, entry in found["methods"].items():
         if not isinstance(entry, dict) or set(METHOD_KEYS) - entry.keys():
             raise UserError(f"{path}: methods: {method}: incomplete. {_REMEDY}")
     return found
+
+
+def exist(folder: Path) -> bool:
+    """Whether there are results, or a part of them."""
+    return any((folder / name).exists() for name in (ROWS, ROWS + PACKED, MANIFEST))
 
 
 def write(folder: Path, manifest: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> None:
@@ -109,13 +139,42 @@ def write(folder: Path, manifest: Mapping[str, Any], rows: Sequence[Mapping[str,
     files.write(folder / MANIFEST, f"{text}\n".encode())
 
 
+def pack(source: Path, target: Path) -> None:
+    """Copy results with the rows compressed; the same results give the same files.
+
+    Raises:
+        UserError: no results in `source`, or damaged ones.
+    """
+    load(source)
+    files.write(_packed(target / ROWS), gzip.compress((source / ROWS).read_bytes(), mtime=0))
+    files.write(target / MANIFEST, (source / MANIFEST).read_bytes())
+
+
+def _packed(path: Path) -> Path:
+    return path.with_name(path.name + PACKED)
+
+
 def stored(value: float) -> float | str:
     """A value as rows hold it."""
     return value if math.isfinite(value) else str(value)
 
 
+def key(row: Mapping[str, Any]) -> Key:
+    """What there is one row for."""
+    return row["method"], row["image"], row["degradation"], row["draw"], row["metric"]
+
+
+def labels(about: Mapping[str, Any]) -> list[tuple[str, str, int]]:
+    """Image, degradation and draw of every cell that results of this manifest must have, in order; those of its shard if it has one."""
+    every = list(itertools.product(about["images"], about["degradations"], range(about["draws"])))
+    if about["shard"] is None:
+        return every
+    number, of = map(int, about["shard"].split("/"))
+    return every[number - 1 :: of]
+
+
 def load(folder: Path) -> tuple[dict[str, Any], list[dict[str, Any]]]:
-    """The manifest and the rows of its methods, in its order: methods, images, degradations, metrics.
+    """The manifest and the rows of its methods, in its order: methods, images, degradations, draws, metrics.
 
     Rows of a method that the manifest does not name are left out: its run was killed while it wrote.
 
@@ -124,19 +183,19 @@ def load(folder: Path) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     """
     about = manifest(folder)
     path = Path(folder) / ROWS
-    by_cell = {}
+    by_key: dict[Key, dict[str, Any]] = {}
     for row in rows(folder):
         if (row["suite"], row["protocol"]) != (about["suite"], about["protocol"]):
             raise UserError(f"{path}: has rows of suite {row['suite']}, protocol {row['protocol']}; the manifest says otherwise. {_REMEDY}")
-        key = tuple(row[name] for name in ("method", "image", "degradation", "metric"))
-        if key in by_cell:
-            raise UserError(f"{path}: has two rows for {', '.join(key)}. {_REMEDY}")
-        by_cell[key] = row
-    wanted = list(itertools.product(about["methods"], about["images"], about["degradations"], about["metrics"]))
-    absent = [key for key in wanted if key not in by_cell]
+        if key(row) in by_key:
+            raise UserError(f"{path}: has two rows for {', '.join(map(str, key(row)))}. {_REMEDY}")
+        by_key[key(row)] = row
+    cells = labels(about)
+    wanted: list[Key] = [(method, *cell, metric) for method in about["methods"] for cell in cells for metric in about["metrics"]]
+    absent = [key for key in wanted if key not in by_key]
     if absent:
-        raise UserError(f"{path}: {len(absent)} rows missing, the first for {', '.join(absent[0])}. {_REMEDY}")
-    return about, [by_cell[key] for key in wanted]
+        raise UserError(f"{path}: {len(absent)} rows missing, the first for {', '.join(map(str, absent[0]))}. {_REMEDY}")
+    return about, [by_key[key] for key in wanted]
 
 
 _REMEDY = "Run the suite again with another --out."
@@ -152,8 +211,8 @@ def _text(path: Path) -> str:
             raise UserError(f"{path.parent}: no results of restorekit bench: {path.name} is missing. Make them: restorekit bench run")
         raise UserError(files.missing(path.parent))
     try:
-        return path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as fault:
+        return (gzip.decompress(path.read_bytes()) if path.suffix == PACKED else path.read_bytes()).decode()
+    except (OSError, EOFError, zlib.error, UnicodeDecodeError) as fault:
         raise UserError(f"{path}: cannot be read: {fault}. {_REMEDY}") from fault
 
 
@@ -164,14 +223,14 @@ def _faults(row: object) -> str:
     differing = sorted(row.keys() ^ ROW_KEYS.keys())
     if differing:
         return f"missing or unknown: {', '.join(differing)}"
-    for key, kinds in ROW_KEYS.items():
-        if not isinstance(row[key], kinds) or isinstance(row[key], bool):
-            return f"{key}: got {row[key]!r}"
-    if row["status"] not in ("ok", "failed"):
-        return f"status: got {row['status']!r}; expected ok or failed"
+    for name, kinds in ROW_KEYS.items():
+        if not isinstance(row[name], kinds) or isinstance(row[name], bool):
+            return f"{name}: got {row[name]!r}"
+    if row["status"] not in STATUSES:
+        return f"status: got {row['status']!r}; expected {', '.join(STATUSES)}"
     scored = row["value"] is not None and (not isinstance(row["value"], str) or row["value"] in INFINITE)
-    if scored != (row["status"] == "ok") or (row["value"] is not None and not scored):
+    if scored != (row["status"] == OK) or (row["value"] is not None and not scored):
         return f"value: got {row['value']!r} where the status is {row['status']}"
-    if row["status"] == "failed" and not row["reason"]:
-        return "reason: missing where the status is failed"
+    if row["status"] != OK and not row["reason"]:
+        return f"reason: missing where the status is {row['status']}"
     return ""

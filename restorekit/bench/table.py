@@ -1,113 +1,26 @@
-"""The leaderboard, made of rows and manifest alone: the same results give the same text."""
+"""The leaderboard as Markdown, and on a terminal: the same results give the same text."""
 
 from __future__ import annotations
 
-import math
-from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from restorekit.bench import results
+from restorekit.bench.board import ALL, Board, Line, board
+from restorekit.bench.names import BASELINE
+from restorekit.bench.scores import CONFIDENCE, LEVEL, Mean, Record
 
-BASELINE = "core/identity"
-"""The method that does nothing: what the others are compared with."""
+MAIN = 2
+"""How many of a suite's metrics are shown in full; the others follow in one table."""
 
-RESAMPLES = 2000
-"""Bootstrap samples of an interval."""
-
-CONFIDENCE = 0.95
 LONGEST_REASON = 200
 NONE = "–"
+INAPPLICABLE = "n/a"
+UNKNOWN = "?"
 
-Cell = tuple[str, str]
-"""Image and degradation."""
-
-
-@dataclass(frozen=True)
-class Mean:
-    """A mean over cells and its bootstrap interval over images.
-
-    Attributes:
-        value: of the finite scores; infinite where all are.
-        low: lower end of the interval, None with fewer than two images.
-        high: upper end.
-        infinite: scores left out of `value` because they are infinite.
-    """
-
-    value: float
-    low: float | None
-    high: float | None
-    infinite: int
-
-    def text(self, digits: int, *, signed: bool = False) -> str:
-        """As a cell of the table: ``27.41 [25.90, 28.95]``."""
-        form = f"{'+' if signed else ''}.{digits}f"
-        interval = "" if self.low is None or self.high is None else f" [{self.low:{form}}, {self.high:{form}}]"
-        infinite = f" ({self.infinite} inf)" if self.infinite else ""
-        return f"{self.value:{form}}{interval}{infinite}"
-
-
-class Scores:
-    """The scores of one metric, and which of them compare.
-
-    Args:
-        rows: as `results.load` gives them.
-        metric: which metric.
-        seed: of the bootstrap.
-    """
-
-    def __init__(self, rows: Iterable[Mapping[str, Any]], metric: str, seed: int) -> None:
-        self._values: dict[str, dict[Cell, float]] = defaultdict(dict)
-        self._seed = seed
-        for row in rows:
-            if row["metric"] == metric and row["status"] == "ok":
-                self._values[row["method"]][row["image"], row["degradation"]] = float(row["value"])
-
-    def compared(self, degradations: Iterable[str]) -> set[Cell]:
-        """Cells of the `degradations` that any method has a score for: what a method must have to be compared."""
-        wanted = set(degradations)
-        return {cell for values in self._values.values() for cell in values if cell[1] in wanted}
-
-    def mean(self, method: str, degradations: Iterable[str]) -> Mean | None:
-        """Of the method over the compared cells, or None where it lacks one or there are none."""
-        cells, values = self.compared(degradations), self._values.get(method, {})
-        return self._mean({cell: values[cell] for cell in cells}) if cells <= values.keys() else None
-
-    def gain(self, method: str, degradations: Iterable[str]) -> tuple[Mean | None, int]:
-        """Mean of the differences from `BASELINE` over the cells that both have, and their number."""
-        own, base = self._values.get(method, {}), self._values.get(BASELINE, {})
-        both = self.compared(degradations) & own.keys() & base.keys() if method != BASELINE else set()
-        finite = {cell for cell in both if math.isfinite(own[cell]) and math.isfinite(base[cell])}
-        return self._mean({cell: own[cell] - base[cell] for cell in finite}), len(both)
-
-    def _mean(self, values: Mapping[Cell, float]) -> Mean | None:
-        if not values:
-            return None
-        finite = {cell: value for cell, value in values.items() if math.isfinite(value)}
-        infinite = len(values) - len(finite)
-        if not finite:
-            return Mean(next(iter(values.values())), None, None, infinite)
-        low, high = _interval(finite, self._seed)
-        return Mean(math.fsum(finite.values()) / len(finite), low, high, infinite)
-
-
-def _interval(values: Mapping[Cell, float], seed: int) -> tuple[float | None, float | None]:
-    """Percentile bootstrap of the mean. Images are drawn, each with all its degradations: those share its difficulty."""
-    by_image: dict[str, list[float]] = defaultdict(list)
-    for (image, _), value in sorted(values.items()):
-        by_image[image].append(value)
-    if len(by_image) < 2:
-        return None, None
-    sums = np.array([math.fsum(found) for found in by_image.values()])
-    counts = np.array([len(found) for found in by_image.values()])
-    picks = np.random.default_rng(seed).integers(0, len(sums), (RESAMPLES, len(sums)))
-    means = sums[picks].sum(1) / counts[picks].sum(1)
-    low, high = np.quantile(means, ((1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2))
-    return float(low), float(high)
+NARROWEST_NAME = 16
+"""Letters that a method's name keeps on a terminal."""
 
 
 def leaderboard(folder: Path) -> str:
@@ -117,20 +30,20 @@ def leaderboard(folder: Path) -> str:
     failed where another did not has no mean there and no rank: fewer images do not compare.
 
     Raises:
-        UserError: no results there, or damaged ones.
+        UserError: no results there, damaged ones, or a shard of them.
     """
-    about, rows = results.load(Path(folder))
-    seed = int(about["protocol"][:16], 16)
-    scores = {metric: Scores(rows, metric, seed) for metric in about["metrics"]}
-    order = _ranked(about, scores)
+    found = board(folder)
+    about = found.about
     parts = [
         f"# {about['suite']}",
-        f"Protocol `{about['protocol'][:12]}`: {len(about['images'])} images × {len(about['degradations'])} degradations "
-        f"({', '.join(about['degradations'])}). Sorted by {next(iter(about['metrics']))}.",
-        _overall(about, scores, order, rows),
-        *(_by_degradation(about, metric, scores[metric], order) for metric in about["metrics"]),
-        _failures(rows),
-        _methods(about, order),
+        f"Protocol `{about['protocol'][:12]}`: {size(found)}. Sorted by {found.first}.",
+        _damages(about),
+        _overall(found),
+        *(_by_degradation(found, metric) for metric in list(about["metrics"])[:MAIN] if len(found.columns) > 1),
+        _other_rulers(found),
+        _missed(found, results.FAILED, "Failures"),
+        _missed(found, results.INAPPLICABLE, "Not applicable"),
+        _methods(found),
         _NOTES,
     ]
     return "\n\n".join(part for part in parts if part) + "\n"
@@ -140,117 +53,219 @@ _NOTES = f"""## How to read this
 
 - All means of a column are over the same images; brackets hold {CONFIDENCE:.0%} bootstrap intervals over images.
 - Δ, or the number in parentheses, is the mean difference from {BASELINE} (do nothing), image by image.
+- W–T–L: wins, ties and losses against each other method by a paired test over images (Wilcoxon, {LEVEL:.0%}, Holm's correction).
 - `{NONE}`: the method failed, on some images at least, for the reason under *Failures*. It has no mean there and no rank, because
   a mean over fewer images would not compare; its difference from {BASELINE} on the images it did is in parentheses.
-- Infinite scores (identical images) are left out of means and counted as `inf`.
-- Blind methods see the damaged image alone; the others are told what is named.
+- `{INAPPLICABLE}`: the damage does not come with what the method needs, such as a mask or a blur kernel.
+- Where a score is infinite (the result is identical to the target), the image is left out for every method; `inf` counts those.
+- Blind methods see the damaged image alone; the others are told what is named. `{UNKNOWN}`: nobody states it.
 - Scores compare with those of tables of the same protocol only."""
 
 
-def _ranked(about: Mapping[str, Any], scores: Mapping[str, Scores]) -> list[tuple[str, str]]:
-    """Rank and label of every method: those with an overall mean, best first, then the others."""
-    first, declared = next(iter(about["metrics"].items()))
-    sign = -1 if declared["higher_is_better"] else 1
-    means = {method: scores[first].mean(method, about["degradations"]) for method in about["methods"]}
-    ranked = sorted((sign * mean.value, method) for method, mean in means.items() if mean is not None)
-    rest = sorted(method for method, mean in means.items() if mean is None)
-    return [(str(rank), method) for rank, (_, method) in enumerate(ranked, 1)] + [(NONE, method) for method in rest]
+def size(found: Board) -> str:
+    """``68 images × 3 degradations (a, b, c)``."""
+    about = found.about
+    limit = about["ingredients"]["data"]["limit"]
+    draws = f" × {about['draws']} draws" if about["draws"] > 1 else ""
+    names = about["degradations"]
+    damages = f" × {len(names)} degradations ({', '.join(names)})" if len(names) > 1 else f", {names[0]}"
+    return f"{'the first ' if limit else ''}{len(about['images'])} images{damages}{draws}"
 
 
-def _overall(about: Mapping[str, Any], scores: Mapping[str, Scores], order: list[tuple[str, str]], rows: list[dict[str, Any]]) -> str:
-    cells = len(about["images"]) * len(about["degradations"])
-    failed: dict[str, set[Cell]] = defaultdict(set)
-    for row in rows:
-        if row["status"] == "failed":
-            failed[row["method"]].add((row["image"], row["degradation"]))
+def _damages(about: Mapping[str, Any]) -> str:
+    given = [f"{name}: {', '.join(names)}" for name, names in about["gives"].items() if names]
+    return f"What a method may be told of the damage: {'; '.join(given)}." if given else ""
+
+
+def _overall(found: Board) -> str:
+    about = found.about
+    metrics = list(about["metrics"])[:MAIN]
     head = ["#", "method", "blind"]
-    for metric in about["metrics"]:
-        head += [_title(metric, about), "Δ"]
+    for metric in metrics:
+        head += [found.title(metric), "Δ"] + (["W–T–L"] if metric == found.first else [])
     head += ["s/image", "failed", "licence"]
+    cells = len(results.labels(about))
     body = []
-    for rank, method in order:
-        entry = about["methods"][method]
-        line = [rank, method, _blind(entry)]
-        for metric, found in scores.items():
-            digits = _digits(about["metrics"][metric])
-            mean = found.mean(method, about["degradations"])
-            gain = None if mean is None else found.gain(method, about["degradations"])[0]
-            line += [_mean(mean, digits), _mean(gain, digits, signed=True)]
-        line += [_seconds(entry), f"{len(failed[method])} of {cells}", entry["licence"]]
-        body.append(line)
-    compared = ", ".join(f"{metric}: {len(found.compared(about['degradations']))}" for metric, found in scores.items())
-    return f"## All degradations\n\n{_table(head, body)}\n\nCompared, of {cells} images × degradations: {compared}."
+    for line in found.lines:
+        row = [NONE if line.rank is None else str(line.rank), line.method, blind(line.entry)]
+        for metric in metrics:
+            standing, digits = line.standings[metric, ALL], found.digits(metric)
+            gain = None if standing.mean is None else standing.gain
+            row += [mean_text(standing.mean, digits, _absent(line)), mean_text(gain, digits, signed=True)]
+            row += [record_text(standing.record)] if metric == found.first else []
+        row += [seconds(line.entry), f"{line.missing(results.FAILED)} of {cells}", line.entry["licence"]]
+        body.append(row)
+    heading = "All degradations" if len(found.columns) > 1 else "Scores"
+    return f"## {heading}\n\n{_table(head, body)}\n\n{compared(found, ALL)}"
 
 
-def _by_degradation(about: Mapping[str, Any], metric: str, scores: Scores, order: list[tuple[str, str]]) -> str:
-    digits = _digits(about["metrics"][metric])
-    counts = {degradation: len(scores.compared([degradation])) for degradation in about["degradations"]}
-    head = ["method", *(f"{degradation} ({count} images)" for degradation, count in counts.items())]
+def compared(found: Board, column: str) -> str:
+    """How many cells the means of a column are over, and why not all."""
+    parts = []
+    for metric in found.about["metrics"]:
+        scores = found.scores[metric, column]
+        infinite = len(scores.scored) - len(scores.cells)
+        left = f" ({infinite} left out because a score is infinite there)" if infinite else ""
+        parts.append(f"{metric}: {len(scores.cells)}{left}")
+    return f"Compared, of {len(results.labels(found.about))} images × degradations: {', '.join(parts)}."
+
+
+def _by_degradation(found: Board, metric: str) -> str:
+    digits, names = found.digits(metric), found.about["degradations"]
+    head = ["method", *(f"{name} ({len(found.scores[metric, name].cells)} images)" for name in names)]
     body = []
-    for _, method in order:
-        line = [method]
-        for degradation, count in counts.items():
-            mean, (gain, pairs) = scores.mean(method, [degradation]), scores.gain(method, [degradation])
-            notes = [f"{mean.infinite} inf"] if mean is not None and mean.infinite else []
-            if gain is not None:
-                notes.append(f"{gain.value:+.{digits}f}" + (f" on {pairs} images" if pairs < count else ""))
-            line.append((NONE if mean is None else f"{mean.value:.{digits}f}") + (f" ({', '.join(notes)})" if notes else ""))
-        body.append(line)
-    return f"## {_title(metric, about)} by degradation\n\n{_table(head, body)}"
+    for line in found.lines:
+        row = [line.method]
+        for name in names:
+            standing = line.standings[metric, name]
+            notes = [f"{standing.mean.infinite} inf"] if standing.mean is not None and standing.mean.infinite else []
+            if standing.gain is not None:
+                few = f" on {standing.gain.cells} images" if standing.mean is None else ""
+                notes.append(f"{standing.gain.value:+.{digits}f}{few}")
+            shown = _absent(line, name) if standing.mean is None else f"{standing.mean.value:.{digits}f}"
+            row.append(shown + (f" ({', '.join(notes)})" if notes else ""))
+        body.append(row)
+    return f"## {found.title(metric)} by degradation\n\n{_table(head, body)}"
 
 
-def _failures(rows: list[dict[str, Any]]) -> str:
-    images: dict[tuple[str, str, str], set[str]] = defaultdict(set)
-    for row in rows:
-        if row["status"] == "failed":
-            images[row["method"], row["degradation"], row["reason"]].add(row["image"])
+def _other_rulers(found: Board) -> str:
+    metrics = list(found.about["metrics"])[MAIN:]
+    if not metrics:
+        return ""
     body = [
-        [method, degradation, str(len(found)), reason if len(reason) <= LONGEST_REASON else f"{reason[:LONGEST_REASON]}…"]
-        for (method, degradation, reason), found in images.items()
+        [line.method, *(mean_text(line.standings[m, ALL].mean, found.digits(m), _absent(line)) for m in metrics)] for line in found.lines
     ]
-    return f"## Failures\n\n{_table(['method', 'degradation', 'images', 'reason'], body)}" if body else ""
+    return f"## The same pictures under other rulers\n\n{_table(['method', *map(found.title, metrics)], body)}"
 
 
-def _methods(about: Mapping[str, Any], order: list[tuple[str, str]]) -> str:
+def _missed(found: Board, status: str, heading: str) -> str:
+    body = [
+        [
+            one.method,
+            ", ".join(one.degradations),
+            str(one.cells),
+            one.reason if len(one.reason) <= LONGEST_REASON else f"{one.reason[:LONGEST_REASON]}…",
+        ]
+        for one in found.missed()
+        if one.status == status
+    ]
+    return f"## {heading}\n\n{_table(['method', 'degradation', 'images', 'reason'], body)}" if body else ""
+
+
+def _methods(found: Board) -> str:
     body = []
-    for _, method in order:
-        entry = about["methods"][method]
-        network, seconds, environment = entry["network"], entry["seconds"], entry["environment"]
+    for line in found.lines:
+        entry = line.entry
+        network, times = entry["network"], entry["seconds"]
         body.append(
             [
-                method,
+                line.method,
                 entry["part"] if network is None else f"{entry['part']} ({network['part']})",
                 NONE if network is None else f"{network['parameters']:,}",
-                NONE if seconds is None else f"{seconds['median']:.3g} [{seconds['low']:.3g}, {seconds['high']:.3g}]",
+                NONE if times is None else f"{times['median']:.3g} [{times['low']:.3g}, {times['high']:.3g}]",
+                NONE if entry["warm_up_seconds"] is None else f"{entry['warm_up_seconds']:.3g}",
                 NONE if entry["peak_memory_mb"] is None else f"{entry['peak_memory_mb']:.0f}",
-                f"{environment['device']}, {environment['threads']} thread{'s' * (environment['threads'] > 1)}, {entry['precision']}",
+                f"{' and '.join(machine['device'] for machine in entry['environments']) or NONE}, "
+                f"{entry['threads']} thread{'s' * (entry['threads'] > 1)}, {entry['precision']}",
                 entry["paper"],
             ]
         )
-    head = ["method", "part", "parameters", "s/image, quartiles", "extra MB", "on", "paper"]
+    head = ["method", "part", "parameters", "s/image, quartiles", "warm-up s", "extra MB", "on", "paper"]
     return f"## Methods\n\n{_table(head, body)}"
 
 
-def _title(metric: str, about: Mapping[str, Any]) -> str:
-    declared = about["metrics"][metric]
-    unit = f" in {declared['unit']}" if declared["unit"] else ""
-    return f"{metric}{unit} {'↑' if declared['higher_is_better'] else '↓'}"
+def text(folder: Path, width: int = 80) -> str:
+    """The leaderboard in brief, for a terminal of `width` columns."""
+    found = board(folder)
+    about = found.about
+    metrics = list(about["metrics"])[:MAIN]
+    head = ["#", "method", *(name.rpartition("/")[2] for name in metrics), "Δ", "s/image", "told"]
+    body = []
+    for line in found.lines:
+        standings = [line.standings[metric, ALL] for metric in metrics]
+        shown = [
+            _absent(line) if s.mean is None else f"{s.mean.value:.{found.digits(m)}f}" for m, s in zip(metrics, standings, strict=True)
+        ]
+        gain = standings[0].gain if standings[0].mean is not None else None
+        change = "" if gain is None else f"{gain.value:+.{found.digits(metrics[0])}f}"
+        told = "" if line.entry["blind"] else ", ".join(line.entry["uses"]) or UNKNOWN
+        body.append(["" if line.rank is None else str(line.rank), line.method, *shown, change, seconds(line.entry), told])
+    lines = [f"{about['suite']}  protocol {about['protocol'][:12]}", size(found), "", *_aligned([head, *body], width)]
+    if len(found.columns) > 1:
+        lines += ["", f"{found.title(found.first)} by degradation", *_blocks(found, width)]
+    lines.append("")
+    cells = len(results.labels(about))
+    for status in (results.FAILED, results.INAPPLICABLE):
+        lines += [f"{line.method}: {status} on {line.missing(status)} of {cells}" for line in found.lines if line.missing(status)]
+    return "\n".join(["\n".join(_wrapped(line, width)) for line in lines])
 
 
-def _digits(declared: Mapping[str, Any]) -> int:
-    return 2 if declared["unit"] == "dB" else 4
+def _blocks(found: Board, width: int) -> list[str]:
+    """The first metric by degradation, as many degradations beside each other as there is room for."""
+    digits, names = found.digits(found.first), list(found.about["degradations"])
+    room = max(1, (width - NARROWEST_NAME - 8) // (2 + max(7, *map(len, names))))
+    lines: list[str] = []
+    for start in range(0, len(names), room):
+        shown = names[start : start + room]
+        rows = [["", "method", *shown]]
+        for line in found.lines:
+            means = {name: line.standings[found.first, name].mean for name in shown}
+            texts = [_absent(line, name) if (mean := means[name]) is None else f"{mean.value:.{digits}f}" for name in shown]
+            rows.append(["" if line.rank is None else str(line.rank), line.method, *texts])
+        lines += _aligned(rows, width, last_left=False) + ([""] if start + room < len(names) else [])
+    return lines
 
 
-def _blind(entry: Mapping[str, Any]) -> str:
-    return "yes" if entry["blind"] else f"no: {', '.join(entry['uses'])}"
+def _aligned(rows: Sequence[Sequence[str]], width: int, *, last_left: bool = True) -> list[str]:
+    """Columns of text: the name is cut to what room there is, numbers stand at the right, words in the last column at the left."""
+    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+    excess = sum(widths) + 2 * (len(widths) - 1) - width
+    if excess > 0:
+        widths[1] = max(NARROWEST_NAME, widths[1] - excess)
+    lines = []
+    for row in rows:
+        cells = []
+        for i, (cell, size) in enumerate(zip(row, widths, strict=True)):
+            cut = cell if len(cell) <= size else f"{cell[: size - 1]}…"
+            cells.append(cut.ljust(size) if i == 1 or (last_left and i == len(row) - 1) else cut.rjust(size))
+        whole = "  ".join(cells).rstrip()
+        lines.append(whole if len(whole) <= width else f"{whole[: width - 1]}…")
+    return lines
 
 
-def _seconds(entry: Mapping[str, Any]) -> str:
+def _wrapped(line: str, width: int) -> list[str]:
+    import textwrap
+
+    return [line] if len(line) <= width else textwrap.wrap(line, width, subsequent_indent="  ")
+
+
+def _absent(line: Line, degradation: str | None = None) -> str:
+    """Why a method has no mean: it failed, or the damage does not come with what it needs."""
+    names = line.missed if degradation is None else [degradation]
+    failed, lacking = (sum(line.missed[name][status] for name in names) for status in (results.FAILED, results.INAPPLICABLE))
+    return INAPPLICABLE if lacking and not failed else NONE
+
+
+def blind(entry: Mapping[str, Any]) -> str:
+    """``yes``, or what the method is told."""
+    if entry["blind"] is None:
+        return UNKNOWN
+    return "yes" if entry["blind"] else f"no: {', '.join(entry['uses']) or UNKNOWN}"
+
+
+def seconds(entry: Mapping[str, Any]) -> str:
+    """Median seconds an image."""
     return NONE if entry["seconds"] is None else f"{entry['seconds']['median']:.3g}"
 
 
-def _mean(mean: Mean | None, digits: int, *, signed: bool = False) -> str:
-    return NONE if mean is None else mean.text(digits, signed=signed)
+def mean_text(mean: Mean | None, digits: int, absent: str = NONE, *, signed: bool = False) -> str:
+    """A mean with its interval."""
+    return absent if mean is None else mean.text(digits, signed=signed)
+
+
+def record_text(record: Record | None) -> str:
+    """``7–1–2``."""
+    return NONE if record is None else f"{record.wins}–{record.ties}–{record.losses}"
 
 
 def _table(head: Sequence[str], body: Iterable[Sequence[str]]) -> str:

@@ -12,15 +12,18 @@ from typing import Annotated
 
 import torch
 import torch.nn.functional as F
-from annotated_types import Gt
+from annotated_types import Ge, Gt, Lt
 from torch import Tensor, nn
 
 from restorekit.builtin.losses import widen
 from restorekit.interfaces import Adversarial, Critic
 from restorekit.interfaces.adversarial import Images
 
+Smoothing = Annotated[float, Ge(0), Lt(0.5)]
+"""How far the critic's label for real images is from 1."""
 
-def _judge(critic: nn.Module, images: Images, given: Tensor | None) -> tuple[Tensor, ...]:
+
+def _judge(critic: Callable[..., tuple[Tensor, ...]], images: Images, given: Tensor | None) -> tuple[Tensor, ...]:
     return tuple(widen(logits) for logits in critic(images, given))
 
 
@@ -32,9 +35,8 @@ def _mean(scales: tuple[Tensor, ...], of: Callable[[Tensor], Tensor]) -> Tensor:
 class _Separate(Adversarial):
     """An objective that looks at one image at a time: a function of the logit for each role."""
 
-    @staticmethod
     @abstractmethod
-    def of_real(logits: Tensor) -> Tensor:
+    def of_real(self, logits: Tensor) -> Tensor:
         """What the critic minimises on real images."""
 
     @staticmethod
@@ -63,12 +65,18 @@ class Minimax(_Separate):
     """The original two-player game: the generator minimises E log(1 - σ(D(fake))).
 
     Goodfellow et al., NIPS 2014, arXiv:1406.2661, equation 1.
+
+    Args:
+        smoothing: the critic's label for real images is 1 less this, which keeps it from growing sure of itself
+            (one-sided label smoothing: Salimans et al., NIPS 2016, arXiv:1606.03498).
     """
 
-    @staticmethod
-    def of_real(logits: Tensor) -> Tensor:
-        """-log σ(D)."""
-        return F.softplus(-logits)
+    def __init__(self, *, smoothing: Smoothing = 0.0) -> None:
+        self.smoothing = smoothing
+
+    def of_real(self, logits: Tensor) -> Tensor:
+        """-(1 - s) log σ(D) - s log(1 - σ(D)) with the smoothing s."""
+        return F.softplus(-logits) + self.smoothing * logits
 
     @staticmethod
     def of_fake(logits: Tensor) -> Tensor:
@@ -119,12 +127,17 @@ class LeastSquares(_Separate):
     """Least squares, with labels 0 for made and 1 for real images and the paper's factor ½.
 
     Mao et al., ICCV 2017, arXiv:1611.04076, equation 9.
+
+    Args:
+        smoothing: the critic's label for real images is 1 less this (Salimans et al., NIPS 2016, arXiv:1606.03498).
     """
 
-    @staticmethod
-    def of_real(logits: Tensor) -> Tensor:
-        """½ (D - 1)²."""
-        return (logits - 1).square() / 2
+    def __init__(self, *, smoothing: Smoothing = 0.0) -> None:
+        self.smoothing = smoothing
+
+    def of_real(self, logits: Tensor) -> Tensor:
+        """½ (D - 1 + s)² with the smoothing s."""
+        return (logits - 1 + self.smoothing).square() / 2
 
     @staticmethod
     def of_fake(logits: Tensor) -> Tensor:
@@ -142,25 +155,31 @@ class RelativisticAverageLeastSquares(Adversarial):
 
     The average is over batch and positions of each scale, as in DeblurGAN-v2 (arXiv:1908.03826), but
     without the factor ½ of its code. Jolicoeur-Martineau, ICLR 2019, arXiv:1807.00734.
+
+    Args:
+        smoothing: the critic's target for real images is 1 less this (after Salimans et al., NIPS 2016, arXiv:1606.03498).
     """
 
+    def __init__(self, *, smoothing: Smoothing = 0.0) -> None:
+        self.smoothing = smoothing
+
     @staticmethod
-    def _terms(real: tuple[Tensor, ...], fake: tuple[Tensor, ...], sign: int) -> dict[str, Tensor]:
+    def _terms(real: tuple[Tensor, ...], fake: tuple[Tensor, ...], of_real: float, of_fake: float) -> dict[str, Tensor]:
         pairs = list(zip(real, fake, strict=True))
         return {
-            "real": torch.stack([(r - f.mean() - sign).square().mean() for r, f in pairs]).mean(),
-            "fake": torch.stack([(f - r.mean() + sign).square().mean() for r, f in pairs]).mean(),
+            "real": torch.stack([(r - f.mean() - of_real).square().mean() for r, f in pairs]).mean(),
+            "fake": torch.stack([(f - r.mean() - of_fake).square().mean() for r, f in pairs]).mean(),
         }
 
     def critic_terms(self, critic: Critic, real: Images, fake: Images, given: Tensor | None = None) -> dict[str, Tensor]:
         """Terms ``real`` and ``fake``."""
-        return self._terms(_judge(critic, real, given), _judge(critic, fake, given), 1)
+        return self._terms(_judge(critic, real, given), _judge(critic, fake, given), 1 - self.smoothing, -1)
 
     def generator_terms(self, critic: Critic, real: Images, fake: Images, given: Tensor | None = None) -> dict[str, Tensor]:
         """Terms ``real`` and ``fake``: the critic's with the labels exchanged."""
         with torch.no_grad():
             judged = _judge(critic, real, given)
-        return self._terms(judged, _judge(critic, fake, given), -1)
+        return self._terms(judged, _judge(critic, fake, given), -1, 1)
 
 
 class _EarthMover(_Separate):
@@ -245,7 +264,8 @@ def gradient_penalty(critic: nn.Module, real: Images, fake: Images, given: Tenso
     share = torch.rand(samples, 1, 1, 1).to(device)
     mixed = tuple((f + share.to(f.dtype) * (r - f)).requires_grad_() for r, f in ends)
     with torch.autocast(device.type, enabled=False):
-        scales = _judge(critic, mixed[0] if single else mixed, given)
+        # Not called but run: a compiled network cannot be differentiated twice.
+        scales = _judge(critic.forward, mixed[0] if single else mixed, given)
         judged = torch.stack([logits.flatten(1).mean(1) for logits in scales]).mean(0)
         gradients = torch.autograd.grad(judged.sum(), mixed, create_graph=True)
         norms: Tensor = torch.linalg.vector_norm(torch.cat([gradient.flatten(1) for gradient in gradients], dim=1), dim=1)

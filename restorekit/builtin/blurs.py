@@ -5,15 +5,15 @@ from __future__ import annotations
 import math
 from abc import abstractmethod
 from collections.abc import Mapping
-from typing import Annotated
+from typing import Annotated, Literal
 
 import torch
-import torch.nn.functional as F
 from annotated_types import Ge, Interval
-from kornia.filters import fft_conv, filter2d
 from torch import Tensor
 
 from restorekit.builtin import psf as psfs
+from restorekit.builtin.convolution import convolve, convolve_turning
+from restorekit.builtin.light import decode, encode, lift
 from restorekit.builtin.ranges import bounds, draw
 from restorekit.images import Degraded
 from restorekit.interfaces import Degradation
@@ -21,47 +21,17 @@ from restorekit.interfaces import Degradation
 Positive = Annotated[float, Ge(0)]
 Length = Annotated[float, Interval(ge=0, le=256)]
 Sigma = Annotated[float, Interval(ge=0, le=50)]
-
-
-DIRECT_UP_TO = 27
-"""Size of PSF up to which filtering in space beats the FFT.
-
-Milliseconds for 16 images 3×256×256, one thread: 70 and 121 at size 21, 89 and 86 at 25, 133 and 67 at
-31, 375 and 78 at 45. Plain grouped convolution in torch takes as long as kornia's filter2d, 70 and 364.
-"""
-
-
-def mirror(image: Tensor, radius: int) -> Tensor:
-    """`image` with `radius` more pixels on each side, mirrored about the edge pixel, again and again where it is small."""
-    for dim, sides in ((-2, (0, 0, 1, 1)), (-1, (1, 1, 0, 0))):
-        missing = radius
-        while missing:
-            size = image.shape[dim]
-            width = missing if size == 1 else min(missing, size - 1)
-            image = F.pad(image, [side * width for side in sides], mode="replicate" if size == 1 else "reflect")
-            missing -= width
-    return image
-
-
-def convolve(image: Tensor, psf: Tensor) -> Tensor:
-    """True convolution of each image with its own PSF, borders mirrored.
-
-    Args:
-        image: ``(N, C, H, W)``, of any size.
-        psf: ``(N, h, w)``, square, of odd size.
-
-    Returns:
-        ``(N, C, H, W)``.
-    """
-    psf = psfs.trim(psf).to(image)
-    filtering = filter2d if psf.shape[-1] <= DIRECT_UP_TO else fft_conv
-    return filtering(mirror(image, psf.shape[-1] // 2), psf, padding="valid", behaviour="conv")
+Turn = Annotated[float, Interval(ge=0, le=64)]
+Radius = Annotated[float, Interval(ge=0, le=64)]
+Factor = Annotated[float, Interval(ge=1, le=100)]
+Threshold = Annotated[float, Interval(ge=0, lt=1)]
+Light = Literal["encoded", "linear"]
 
 
 class Blur(Degradation):
     """What the blurs share: a PSF per image, drawn by the subclass and recorded as ``psf`` ``(N, h, w)``."""
 
-    params = ("psf",)
+    params: tuple[str, ...] = ("psf",)
 
     @abstractmethod
     def draw_psf(self, n: int, rng: torch.Generator) -> Tensor:
@@ -74,11 +44,63 @@ class Blur(Degradation):
     def apply(self, image: Tensor, params: Mapping[str, Tensor]) -> Degraded:
         """Convolve each image with its PSF, borders mirrored."""
         psf = params["psf"].to(image.device)
-        return Degraded(convolve(image, psf).clamp(0, 1), params={"psf": psf})
+        return Degraded(convolve(image, psf).clamp_(0, 1), params={"psf": psf})
 
 
-class CameraShake(Blur):
+class LensBlur(Blur):
+    """A blur of the light on its way to the sensor, which may be computed as such.
+
+    The PSF convolves linear light where `light` says so, and then it does not quite reproduce the blur of the
+    coded values. Records ``highlights`` ``(N,)`` where there are any.
+
+    Args:
+        light: ``encoded`` convolves the values of the file, ``linear`` decodes the sRGB curve first and codes the result again.
+        highlights: how many times brighter than white the light was that the photograph shows as white; 1 is off, and
+            more needs linear light. It is blurred as bright as that and then clipped, which leaves the streaks and
+            plateaus of real night shots. The sharp image stays as it is.
+        threshold: value of a channel, of the file's 0 to 1, at which highlights set in; from here to white the factor rises
+            from 1 in proportion. An even area above it comes out brighter, by 1 - threshold at most.
+    """
+
+    def __init__(self, *, light: Light, highlights: Factor | tuple[Factor, Factor], threshold: Threshold) -> None:
+        self.light = light
+        self.highlights = bounds(highlights, "highlights")
+        self.threshold = threshold
+        if self.highlights[1] > 1:
+            if light != "linear":
+                raise ValueError("highlights: only linear light can be brighter than white; add light: linear")
+            self.params = (*self.params, "highlights")
+
+    def sample(self, n: int, shape: tuple[int, int, int], rng: torch.Generator) -> dict[str, Tensor]:
+        """Draw a PSF and, where asked for, the brightness of the highlights per image."""
+        return {**super().sample(n, shape, rng), **self.draw_highlights(n, rng)}
+
+    def draw_highlights(self, n: int, rng: torch.Generator) -> dict[str, Tensor]:
+        """Draw `n` factors, or nothing where highlights are off."""
+        return {"highlights": draw(self.highlights, n, rng)} if "highlights" in self.params else {}
+
+    def apply(self, image: Tensor, params: Mapping[str, Tensor]) -> Degraded:
+        """Blur each image, borders mirrored."""
+        given = {name: params[name].to(image.device) for name in self.params}
+        if self.light == "encoded":
+            return Degraded(self.blur(image, given).clamp_(0, 1), params=given)
+        light = decode(image)
+        if "highlights" in given:
+            light = lift(light, image, given["highlights"], self.threshold)
+        return Degraded(encode(self.blur(light, given)), params=given)
+
+    def blur(self, image: Tensor, params: Mapping[str, Tensor]) -> Tensor:
+        """The blur itself, of coded values or of linear light that may exceed 1."""
+        return convolve(image, params["psf"])
+
+
+class CameraShake(LensBlur):
     """Blur by a random smooth trajectory of the camera, one per image.
+
+    With rotation the blur differs from place to place: the camera also turns to and fro about its axis, and the
+    PSF at (y, x) pixels from the middle of the image is the path plus angle · (-x, y). ``psf`` is then the one in
+    the middle, ``motion`` ``(N, K, h, w)`` says how long the camera stayed at each of the angles ``angle`` ``(N, K)``
+    in degrees and each shift; everywhere the PSF has its centroid at its centre.
 
     Paper: after Boracchi & Foi, "Modeling the performance of image restoration from motion blur", IEEE TIP 2012.
 
@@ -86,6 +108,12 @@ class CameraShake(Blur):
         length: length of the path in pixels; 0 leaves the image as it is.
         curvature: standard deviation, in radians, of the change of heading over the exposure; 0 draws straight lines.
         jerk: expected number of sudden reversals during the exposure.
+        rotation: length in pixels of the further way that the corners of the image go as the camera turns; 0 is off.
+            A patch of a larger photograph sees little of it: 2 to 5 px are plenty for a patch of 256 px.
+        light: ``encoded`` convolves the values of the file, ``linear`` decodes the sRGB curve first and codes the result again.
+        highlights: how many times brighter than white the light was that the photograph shows as white, and that is clipped
+            again after the blur; 1 is off, more needs linear light.
+        threshold: value of a channel, of the file's 0 to 1, at which highlights set in.
     """
 
     def __init__(
@@ -94,17 +122,76 @@ class CameraShake(Blur):
         length: Length | tuple[Length, Length] = (5.0, 22.0),
         curvature: Positive | tuple[Positive, Positive] = (0.5, 6.0),
         jerk: Positive | tuple[Positive, Positive] = (0.0, 3.0),
+        rotation: Turn | tuple[Turn, Turn] = 0.0,
+        light: Light = "encoded",
+        highlights: Factor | tuple[Factor, Factor] = 1.0,
+        threshold: Threshold = 0.95,
     ) -> None:
+        super().__init__(light=light, highlights=highlights, threshold=threshold)
         self.length = bounds(length, "length")
         self.curvature = bounds(curvature, "curvature")
         self.jerk = bounds(jerk, "jerk")
-        self.margin = psfs.radius_for(self.length[1])
+        self.rotation = bounds(rotation, "rotation")
+        self.radius = psfs.radius_for(self.length[1])
+        self.turns = math.ceil(self.rotation[1])
+        self.margin = self.radius + self.turns
+        self.points = max(64, 8 * self.margin)  # an eighth of a pixel apart: no beads on the string
+        if self.turns:
+            self.params = (*self.params, "motion", "angle")
 
     def draw_psf(self, n: int, rng: torch.Generator) -> Tensor:
         """Draw `n` trajectories and rasterise them to ``(n, h, w)``; the size follows from the longest length."""
+        return psfs.splat(self._paths(n, rng), self.radius)
+
+    def _paths(self, n: int, rng: torch.Generator) -> Tensor:
         length, curvature, jerk = (draw(limits, n, rng) for limits in (self.length, self.curvature, self.jerk))
-        points = max(64, 8 * self.margin)  # an eighth of a pixel apart: no beads on the string
-        return psfs.splat(psfs.trajectories(length, curvature, jerk, points, rng), self.margin)
+        return psfs.trajectories(length, curvature, jerk, self.points, rng)
+
+    def sample(self, n: int, shape: tuple[int, int, int], rng: torch.Generator) -> dict[str, Tensor]:
+        """Draw a trajectory per image; what it turns by is in proportion to the distance of the corners of `shape`."""
+        if not self.turns:
+            return super().sample(n, shape, rng)
+        path = self._paths(n, rng)
+        sway = psfs.sways(draw(self.rotation, n, rng), self.points, rng)
+        # one slice for every pixel that the corners go
+        motion = psfs.splat(torch.cat((sway[..., None], path), dim=-1), self.turns, self.radius, self.radius)
+        corner = max(math.hypot(shape[1] - 1, shape[2] - 1) / 2, 1.0)
+        angle = torch.rad2deg(torch.arange(-self.turns, self.turns + 1) / corner).expand(n, -1).contiguous()
+        return {"psf": motion.sum(dim=1), "motion": motion, "angle": angle, **self.draw_highlights(n, rng)}
+
+    def blur(self, image: Tensor, params: Mapping[str, Tensor]) -> Tensor:
+        """Convolve each image with its PSF, or with those of each angle."""
+        if not self.turns:
+            return super().blur(image, params)
+        return convolve_turning(image, params["motion"], params["angle"])
+
+
+class Defocus(LensBlur):
+    """Blur by a lens out of focus, a disk: what a round and fully open aperture makes of each point.
+
+    Args:
+        radius: radius of the disk in pixels; up to 0.5 leaves the image as it is.
+        light: ``encoded`` convolves the values of the file, ``linear`` decodes the sRGB curve first and codes the result again.
+        highlights: how many times brighter than white the light was that the photograph shows as white, and that is clipped
+            again after the blur; 1 is off, more needs linear light.
+        threshold: value of a channel, of the file's 0 to 1, at which highlights set in.
+    """
+
+    def __init__(
+        self,
+        *,
+        radius: Radius | tuple[Radius, Radius] = (1.0, 5.0),
+        light: Light = "encoded",
+        highlights: Factor | tuple[Factor, Factor] = 1.0,
+        threshold: Threshold = 0.95,
+    ) -> None:
+        super().__init__(light=light, highlights=highlights, threshold=threshold)
+        self.radius = bounds(radius, "radius")
+        self.margin = max(math.ceil(self.radius[1] - 0.5), 0)
+
+    def draw_psf(self, n: int, rng: torch.Generator) -> Tensor:
+        """Draw `n` disks ``(n, h, w)``; the size follows from the largest radius."""
+        return psfs.disks(draw(self.radius, n, rng), self.margin)
 
 
 class MotionBlur(Blur):

@@ -1,10 +1,10 @@
-"""Noise, compression and reduction."""
+"""Noise, exposure, compression and reduction."""
 
 from __future__ import annotations
 
 import io
 from collections.abc import Mapping
-from typing import Annotated
+from typing import Annotated, Literal
 
 import numpy as np
 import torch
@@ -13,6 +13,7 @@ from annotated_types import Ge, Interval
 from PIL import Image
 from torch import Tensor
 
+from restorekit.builtin.light import decode, encode
 from restorekit.builtin.ranges import bounds, draw
 from restorekit.errors import ImageError
 from restorekit.images import Degraded, pad_reflect
@@ -20,6 +21,14 @@ from restorekit.interfaces import Degradation
 
 Positive = Annotated[float, Ge(0)]
 Quality = Annotated[int, Interval(ge=1, le=100)]
+Photons = Annotated[float, Interval(gt=0, le=1e6)]
+Stops = Annotated[float, Interval(ge=0, le=8)]
+
+FEW = 5.0
+"""Mean count below which Poisson's distribution is summed up, and above which a series in the normal one is as good."""
+
+MOST = 40
+"""Largest count that is summed up to; a mean of `FEW` exceeds it once in 10²² times."""
 
 
 class GaussianNoise(Degradation):
@@ -45,6 +54,107 @@ class GaussianNoise(Degradation):
         noise, sigma = params["noise"].to(image), params["sigma"].to(image)
         noisy = (image + sigma.view(-1, 1, 1, 1) * noise).clamp(0, 1)
         return Degraded(noisy, params={"noise": noise, "sigma": sigma})
+
+
+class PoissonNoise(Degradation):
+    """Shot noise: each channel of each pixel counts photons, whose number varies about its mean by the mean's root.
+
+    Records ``noise`` ``(N, C, H, W)``, a standard normal field, and ``photons`` ``(N,)``. A pixel's count is the
+    quantile of Poisson's distribution at the probability of the normal one, so that one field gives
+    the same picture but for a few counts wherever it is computed.
+
+    Args:
+        photons: mean count at white; fewer are noisier.
+        light: ``linear`` counts linear light, as a sensor does, which is clipped at white and coded again;
+            ``encoded`` takes the values of the file for light, as papers on Poisson noise mostly do.
+    """
+
+    params = ("noise", "photons")
+
+    def __init__(
+        self, *, photons: Photons | tuple[Photons, Photons] = (100.0, 1000.0), light: Literal["encoded", "linear"] = "linear"
+    ) -> None:
+        self.photons = bounds(photons, "photons")
+        self.light = light
+
+    def sample(self, n: int, shape: tuple[int, int, int], rng: torch.Generator) -> dict[str, Tensor]:
+        """Draw a count at white and a field of noise per image."""
+        return {"photons": draw(self.photons, n, rng), "noise": torch.randn(n, *shape, generator=rng)}
+
+    def apply(self, image: Tensor, params: Mapping[str, Tensor]) -> Degraded:
+        """Count photons instead of light."""
+        noise, photons = params["noise"].to(image), params["photons"].to(image)
+        white = photons.view(-1, 1, 1, 1)
+        light = decode(image) if self.light == "linear" else image
+        seen = _poisson(light * white, noise) / white
+        noisy = encode(seen) if self.light == "linear" else seen.clamp(0, 1)
+        return Degraded(noisy, params={"noise": noise, "photons": photons})
+
+
+def _poisson(mean: Tensor, normal: Tensor) -> Tensor:
+    """The quantiles of Poisson's distributions, of any means, at the probabilities of standard normal values.
+
+    From a mean of `FEW` on, one count in 700 is off by one, at 50 one in 20 000, and beyond 10⁵ float32 rounds counts.
+
+    Paper: the series is in Giles, "Algorithm 955: approximation of the inverse Poisson cumulative distribution
+    function", ACM TOMS 2016.
+    """
+    many = mean.clamp(min=FEW)
+    root, square = many.sqrt(), normal * normal
+    count = many + root * normal + (2 + square) / 6 - normal * (2 + square) / (72 * root)
+    count = (count + (square * (3 * square + 7) - 16) / (810 * many)).floor().clamp(min=0)
+    few = mean < FEW
+    if few.any():
+        count[few] = _summed_poisson(mean[few], normal[few])
+    return count
+
+
+def _summed_poisson(mean: Tensor, normal: Tensor) -> Tensor:
+    """`_poisson` by adding up the probabilities of 0, 1, 2 … until they reach the one asked for."""
+    asked = torch.special.ndtr(normal.double())
+    mean = mean.double()
+    probability = (-mean).exp()
+    total, count = probability.clone(), torch.zeros_like(mean)
+    for k in range(1, MOST + 1):
+        short = asked > total
+        if not short.any():
+            break
+        count += short
+        probability = probability * mean / k
+        total += probability
+    return count.to(normal)
+
+
+class Saturation(Degradation):
+    """Over-exposure: light is multiplied, and what exceeds white is lost.
+
+    Each channel is clipped alone, in linear light, as on a sensor; colours of highlights shift as they do in photographs.
+
+    Records ``stops`` ``(N,)``.
+
+    Args:
+        stops: how much longer the exposure is, as a power of two; 0 leaves the image as it is.
+        pull_back: divide the clipped light by the same factor again, as raw converters do. The rest of the
+            picture then stays as bright as the sharp one, and all that is to be restored are the highlights, which end at
+            an even grey. Without, the whole picture is brighter and its highlights are white.
+    """
+
+    params = ("stops",)
+
+    def __init__(self, *, stops: Stops | tuple[Stops, Stops] = (0.5, 2.0), pull_back: bool = True) -> None:
+        self.stops = bounds(stops, "stops")
+        self.pull_back = pull_back
+
+    def sample(self, n: int, shape: tuple[int, int, int], rng: torch.Generator) -> dict[str, Tensor]:
+        """Draw an exposure per image."""
+        return {"stops": draw(self.stops, n, rng)}
+
+    def apply(self, image: Tensor, params: Mapping[str, Tensor]) -> Degraded:
+        """Expose, clip and, where asked, darken again."""
+        stops = params["stops"].to(image)
+        gain = stops.exp2().view(-1, 1, 1, 1)
+        light = (decode(image) * gain).clamp(max=1)
+        return Degraded(encode(light / gain if self.pull_back else light), params={"stops": stops})
 
 
 class Jpeg(Degradation):

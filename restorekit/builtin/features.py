@@ -6,6 +6,7 @@ feature networks need not pay.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
@@ -33,6 +34,21 @@ def check_layers(features: Features, layers: Iterable[str]) -> None:
             f"no layer {', '.join(map(repr, unknown))} in this feature network."
             f"{did_you_mean(unknown[0], features.layers)} Layers: {', '.join(features.layers)}"
         )
+
+
+def digest(state: Mapping[str, Tensor]) -> str:
+    """SHA-256 of tensors with their names, in the order of names."""
+    found = hashlib.sha256()
+    for name, value in sorted(state.items()):
+        found.update(f"\n{name} {value.dtype} {tuple(value.shape)}\n".encode())
+        found.update(value.cpu().contiguous().view(-1).view(torch.uint8).numpy().tobytes())
+    return found.hexdigest()
+
+
+def described(features: Features) -> str:
+    """The network, where its weights are from and the beginning of their digest."""
+    source = features.weights if features.weights in ("imagenet", "random") else Path(features.weights).name
+    return f"{type(features).__name__} with weights {source} {digest(features.state_dict())[:12]}"
 
 
 class _Frozen(Features):
@@ -228,11 +244,11 @@ class Vgg16(_Chain):
         super().__init__(_vgg("vgg16", weights, seed, pooling), smallest=32, weights=weights, seed=seed)
 
 
-class SqueezeNet(_Chain):
-    """SqueezeNet 1.0, trained on ImageNet: 1.2 million parameters.
+class AlexNet(_Chain):
+    """AlexNet in torchvision's form, trained on ImageNet.
 
-    Layers are named as in torchvision: ``features.0`` (the first convolution) to ``features.12`` (the
-    last fire module). Iandola et al., 2016, arXiv:1602.07360.
+    Layers are named as in torchvision: ``features.0`` (the first convolution) to ``features.12`` (the last
+    pooling). Krizhevsky, 2014, arXiv:1404.5997.
 
     Args:
         weights: ``imagenet`` (torchvision's, downloaded once), ``random``, or a file with torchvision's
@@ -244,11 +260,43 @@ class SqueezeNet(_Chain):
     """
 
     def __init__(self, *, weights: str = "imagenet", seed: Annotated[int, Ge(0)] = 0) -> None:
-        from torchvision.models import SqueezeNet1_0_Weights, squeezenet1_0
+        from torchvision.models import AlexNet_Weights, alexnet
 
+        with torch.device("meta"):  # to pass over the classifier, 95 % of the parameters
+            trunk = alexnet(weights=None).features
+        trunk.to_empty(device="cpu")
+        with seeded("alexnet", seed):
+            for module in trunk:
+                if isinstance(module, nn.Conv2d):
+                    module.reset_parameters()
+        _load(trunk, weights, AlexNet_Weights.IMAGENET1K_V1, prefix="features.")
+        super().__init__({f"features.{i}": module for i, module in enumerate(trunk)}, smallest=63, weights=weights, seed=seed)
+
+
+class SqueezeNet(_Chain):
+    """SqueezeNet, trained on ImageNet: 1.2 million parameters.
+
+    Layers are named as in torchvision: ``features.0`` (the first convolution) to ``features.12`` (the
+    last fire module). Iandola et al., 2016, arXiv:1602.07360.
+
+    Args:
+        weights: ``imagenet`` (torchvision's, downloaded once), ``random``, or a file with torchvision's
+            names: ``.safetensors`` or ``.pth``.
+        seed: of random weights.
+        version: ``1.0`` as in the paper, or ``1.1``, which its authors released later and which needs less
+            than half the operations.
+
+    Raises:
+        UserError: the weights cannot be downloaded or read, or do not fit.
+    """
+
+    def __init__(self, *, weights: str = "imagenet", seed: Annotated[int, Ge(0)] = 0, version: Literal["1.0", "1.1"] = "1.0") -> None:
+        from torchvision.models import SqueezeNet1_0_Weights, SqueezeNet1_1_Weights, squeezenet1_0, squeezenet1_1
+
+        build, enum = {"1.0": (squeezenet1_0, SqueezeNet1_0_Weights), "1.1": (squeezenet1_1, SqueezeNet1_1_Weights)}[version]
         with seeded("squeezenet", seed):
-            trunk = squeezenet1_0(weights=None).features
-        _load(trunk, weights, SqueezeNet1_0_Weights.IMAGENET1K_V1, prefix="features.")
+            trunk = build(weights=None).features
+        _load(trunk, weights, enum.IMAGENET1K_V1, prefix="features.")
         stages = {f"features.{i}": module for i, module in enumerate(trunk)}
         super().__init__(stages, smallest=32, weights=weights, seed=seed)
 

@@ -10,7 +10,8 @@ from annotated_types import Ge, Gt, MinLen
 from torch import Tensor
 
 from restorekit.builtin.features import check_layers
-from restorekit.builtin.metrics import check_pair, structural_similarity
+from restorekit.builtin.metrics import check_pair
+from restorekit.builtin.ssim import structural_similarity
 from restorekit.images import Degraded
 from restorekit.interfaces import Features, Loss
 

@@ -1,12 +1,14 @@
-"""Degradations in sequence."""
+"""Degradations made of others: in sequence, in random order, and for some of the images only."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Annotated
 
 import torch
 import torch.nn.functional as F
+from annotated_types import Interval
 from torch import Tensor
 
 from restorekit.builtin.psf import compose
@@ -20,6 +22,38 @@ class _Step:
 
     degradation: Degradation
     names: Mapping[str, str]
+
+
+def _named(steps: tuple[Degradation, ...]) -> tuple[list[_Step], tuple[str, ...]]:
+    """The steps with names for their parameters, and the names of the PSFs on the grid of the result, where there are several.
+
+    Raises:
+        ValueError: no steps.
+    """
+    if not steps:
+        raise ValueError("steps: give at least one degradation")
+    blurs: list[int] = []  # steps whose PSF lives on the pixel grid of the result
+    for i, step in enumerate(steps):
+        blurs = [*(blurs if step.scale == 1 else []), *([i] if "psf" in step.params else [])]
+    named: list[_Step] = []
+    taken: set[str] = set()
+    numbered: list[str] = []
+    for i, step in enumerate(steps):
+        names = {}
+        for name in step.params:
+            unique = f"{i}.psf" if name == "psf" and blurs != [i] else name
+            while unique in taken:
+                unique = f"{i}.{unique}"
+            names[name] = unique
+            taken.add(unique)
+            if name == "psf" and i in blurs and len(blurs) > 1:
+                numbered.append(unique)
+        named.append(_Step(step, names))
+    return named, tuple(numbered)
+
+
+def _names(steps: list[_Step], blurs: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(name for step in steps for name in step.names.values()) + (("psf",) if blurs else ())
 
 
 class Sequence(Degradation):
@@ -37,30 +71,12 @@ class Sequence(Degradation):
     """
 
     def __init__(self, *, steps: tuple[Degradation, ...]) -> None:
-        if not steps:
-            raise ValueError("steps: give at least one degradation")
-        self._steps: list[_Step] = []
+        self._steps, self._blurs = _named(steps)
         self.scale, self.margin = 1, 0
-        blurs: list[int] = []  # steps whose PSF lives on the pixel grid of the result
-        for i, step in enumerate(steps):
+        for step in steps:
             self.margin = -(-self.margin // step.scale) + step.margin
             self.scale *= step.scale
-            blurs = [*(blurs if step.scale == 1 else []), *([i] if "psf" in step.params else [])]
-        taken: set[str] = set()
-        numbered: list[str] = []  # PSFs on the result's grid, where there are several
-        for i, step in enumerate(steps):
-            names = {}
-            for name in step.params:
-                unique = f"{i}.psf" if name == "psf" and blurs != [i] else name
-                while unique in taken:
-                    unique = f"{i}.{unique}"
-                names[name] = unique
-                taken.add(unique)
-                if name == "psf" and i in blurs and len(blurs) > 1:
-                    numbered.append(unique)
-            self._steps.append(_Step(step, names))
-        self._blurs = tuple(numbered)
-        self.params = tuple(name for step in self._steps for name in step.names.values()) + (("psf",) if numbered else ())
+        self.params = _names(self._steps, self._blurs)
 
     def sample(self, n: int, shape: tuple[int, int, int], rng: torch.Generator) -> dict[str, Tensor]:
         """Draw the parameters of every step, for the shape that reaches it."""
@@ -91,3 +107,124 @@ class Sequence(Degradation):
         if self._blurs:
             recorded["psf"] = params["psf"].to(image.device)
         return Degraded(image, mask, recorded, reference)
+
+
+class RandomOrder(Degradation):
+    """Several degradations, all of them, in an order drawn anew for each image.
+
+    Parameters are named as in `core/sequence`, and masks united; ``order`` ``(N, K)`` says for each place in the
+    order which step comes there, from 0.
+
+    Args:
+        steps: the degradations; none may change the size.
+    """
+
+    def __init__(self, *, steps: tuple[Degradation, ...]) -> None:
+        self._steps, self._blurs = _named(steps)
+        for i, step in enumerate(steps):
+            _same_size(step, f"steps.{i}")
+        self.margin = sum(step.margin for step in steps)
+        names = _names(self._steps, self._blurs)
+        self._order = _unused("order", names)
+        self.params = (*names, self._order)
+
+    def sample(self, n: int, shape: tuple[int, int, int], rng: torch.Generator) -> dict[str, Tensor]:
+        """Draw the parameters of every step, and the orders."""
+        found: dict[str, Tensor] = {}
+        for step in self._steps:
+            found.update({step.names[name]: value for name, value in step.degradation.sample(n, shape, rng).items()})
+        if self._blurs:
+            found["psf"] = compose([found[name] for name in self._blurs])
+        found[self._order] = torch.rand(n, len(self._steps), generator=rng).argsort(dim=1)
+        return found
+
+    def apply(self, image: Tensor, params: Mapping[str, Tensor]) -> Degraded:
+        """Apply the steps to each image in its order, to all that have the same step next at once."""
+        mask: Tensor | None = None
+        reference: Tensor | None = None
+        image = image.clone()
+        for following in params[self._order].cpu().unbind(dim=1):
+            for i, step in enumerate(self._steps):
+                chosen = (following == i).nonzero()[:, 0]
+                if not len(chosen):
+                    continue
+                result = _part(step.degradation, image, {name: params[given] for name, given in step.names.items()}, chosen)
+                image[chosen] = result.image
+                if result.mask is not None:
+                    earlier = torch.zeros_like(result.mask) if mask is None else mask[chosen]
+                    mask = _replaced(mask, torch.maximum(earlier, result.mask), chosen, len(image))
+                if result.reference is not None:
+                    reference = _replaced(reference, result.reference, chosen, len(image))
+        return Degraded(image, mask, {name: params[name].to(image.device) for name in self.params}, reference)
+
+
+class Sometimes(Degradation):
+    """A degradation of some of the images, drawn one by one; the others stay as they are.
+
+    Records what the degradation does, and ``applied`` ``(N,)``, 1 where it was. Elsewhere ``psf`` is a single point
+    and ``sigma`` 0; other parameters are recorded as they were drawn.
+
+    Args:
+        degradation: what may be done; it may not change the size.
+        probability: that it is.
+    """
+
+    def __init__(self, *, degradation: Degradation, probability: Annotated[float, Interval(ge=0, le=1)] = 0.5) -> None:
+        _same_size(degradation, "degradation")
+        self._degradation = degradation
+        self.probability = probability
+        self.margin = degradation.margin
+        self._applied = _unused("applied", degradation.params)
+        self.params = (*degradation.params, self._applied)
+
+    def sample(self, n: int, shape: tuple[int, int, int], rng: torch.Generator) -> dict[str, Tensor]:
+        """Draw the degradation's parameters for all images, and which of them get it."""
+        found = self._degradation.sample(n, shape, rng)
+        applied = torch.rand(n, generator=rng) < self.probability
+        for name, value in found.items():
+            flags = applied.view(-1, *(1,) * (value.ndim - 1))
+            match name.rpartition(".")[2]:
+                case "psf":
+                    point = torch.zeros_like(value)
+                    point[:, value.shape[-2] // 2, value.shape[-1] // 2] = 1
+                    found[name] = torch.where(flags, value, point)
+                case "sigma":
+                    found[name] = torch.where(flags, value, 0)
+        return {**found, self._applied: applied.float()}
+
+    def apply(self, image: Tensor, params: Mapping[str, Tensor]) -> Degraded:
+        """Degrade the images that were chosen."""
+        recorded = {name: params[name].to(image.device) for name in self.params}
+        chosen = params[self._applied].cpu().nonzero()[:, 0]
+        count, n = len(chosen), len(image)
+        # where there are none, the first image tells whether there would be a mask
+        result = _part(self._degradation, image, params, chosen if count else torch.tensor([0]))
+        image = image.clone()
+        image[chosen] = result.image[:count]
+        mask = None if result.mask is None else _replaced(None, result.mask[:count], chosen, n)
+        reference = None if result.reference is None else _replaced(None, result.reference[:count], chosen, n)
+        return Degraded(image, mask, recorded, reference)
+
+
+def _same_size(degradation: Degradation, where: str) -> None:
+    if degradation.scale != 1:
+        raise ValueError(f"{where}: divides the size by {degradation.scale}, and only some images would be smaller; use core/sequence")
+
+
+def _unused(name: str, names: tuple[str, ...]) -> str:
+    """`name`, with zeros and dots in front where it is taken."""
+    while name in names:
+        name = f"0.{name}"
+    return name
+
+
+def _part(degradation: Degradation, image: Tensor, params: Mapping[str, Tensor], chosen: Tensor) -> Degraded:
+    """What a degradation makes of some of the images."""
+    return degradation.apply(image[chosen], {name: params[name][chosen] for name in degradation.params})
+
+
+def _replaced(whole: Tensor | None, part: Tensor, chosen: Tensor, n: int) -> Tensor:
+    """`whole`, for `n` images and zero to begin with, with the rows of the images chosen replaced by those of `part`."""
+    whole = part.new_zeros(n, *part.shape[1:]) if whole is None else whole
+    whole[chosen] = part
+    return whole

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import click
 
 from restorekit import __version__
-from restorekit.cli import learning, pictures, report
+from restorekit.cli import benching, data, learning, pictures, report
 from restorekit.cli.common import COMMAND_LINE, Commands, debug_option, examples, execute, help_if_alone
 
 
@@ -36,8 +36,9 @@ for command in (
     report.check,
     pictures.degrade,
     pictures.restore,
+    data.data,
     learning.train,
-    learning.bench,
+    benching.bench,
 ):
     app.add_command(command)
 

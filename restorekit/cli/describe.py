@@ -28,11 +28,12 @@ SHAPES = {
     "metric": ("restored and target " + IMAGE, "one score per image, (N,)"),
     "set-metric": ("restored and target " + IMAGE + ", any number of times", "one number for the set"),
     "restorer": ("image " + IMAGE + ", and what it uses", "image (N, C, scale·H, scale·W) in [0, 1]"),
+    "estimator": ("image " + IMAGE, "PSF (N, size, size), sum 1, centred"),
     "features": ("image " + IMAGE, "maps (N, C', H', W') by layer name"),
 }
 """What a part of each kind takes and gives; generators say it themselves."""
 
-BUILT = ("generator", "critic", "degradation", "metric", "loss", "features")
+BUILT = ("generator", "critic", "degradation", "metric", "loss", "features", "estimator")
 """Kinds whose declarations may depend on options and that are cheap to build with their defaults."""
 
 

@@ -1,25 +1,28 @@
-"""Commands that learn and compare: ``train``, ``bench run`` and ``bench table``."""
+"""The command that learns: ``train``."""
 
 from __future__ import annotations
 
 import sys
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from restorekit.cli.common import (
-    Commands,
     debug_option,
     device_option,
     emit,
     examples,
-    help_if_alone,
     json_option,
     parse_settings,
     set_option,
 )
 from restorekit.errors import UserError
+
+if TYPE_CHECKING:
+    from restorekit.engine.rehearsal import Rehearsal
+    from restorekit.modelfile import Model
 
 PATH = click.Path(path_type=Path)
 
@@ -30,6 +33,8 @@ PATH = click.Path(path_type=Path)
         "restorekit train my-recipe.yaml --data train/ --val val/ --out runs/first",
         "restorekit train deblurgan/default --data my-photos --set train.steps=2000 --set losses.0.weight=0.5",
         "restorekit train deblurgan/default --data my-photos --resume",
+        "restorekit train deblurgan/default --data my-photos --init model.safetensors",
+        "restorekit train deblurgan/default --data my-photos --dry-run",
         "restorekit info deblurgan/default",
     )
 )
@@ -40,6 +45,8 @@ PATH = click.Path(path_type=Path)
 @click.option("--out", metavar="DIR", type=PATH, help="Where the run goes; runs/RECIPE if not given.")
 @device_option
 @click.option("--resume", is_flag=True, help="Go on from the last checkpoint in --out.")
+@click.option("--init", metavar="MODEL", help="Start with the weights of a model file, or of a registered restorer that has some.")
+@click.option("--dry-run", is_flag=True, help="Check everything, do one step, say how long the run would take, write nothing.")
 @json_option
 @debug_option
 def train(
@@ -50,13 +57,15 @@ def train(
     out: Path | None,
     device: str,
     resume: bool,
+    init: str | None,
+    dry_run: bool,
     as_json: bool,
 ) -> None:
     """Train a network.
 
     RECIPE is a YAML file or a registered name. --set changes any of its values: keys are dotted, list
-    items are numbered (losses.0.weight). The run's folder gets model.safetensors, a checkpoint to
-    resume from, history.jsonl and TensorBoard's files.
+    items are numbered (losses.0.weight). The run's folder gets model.safetensors, checkpoints to
+    resume from, history.jsonl, report.png and TensorBoard's files. Ctrl-C stops after the current step.
     """
     values = parse_settings(settings)
     for option, key, folder in (("--data", "data.train", data), ("--val", "data.validation", val)):
@@ -74,8 +83,12 @@ def train(
     from restorekit import engine
 
     out = out or Path("runs") / _run_name(recipe)
+    initial = _trained(init) if init is not None else None
+    if dry_run:
+        _rehearse(engine.rehearse(chosen, out=out, resume=resume, init=initial, device=str(place)), as_json)
+        return
     start = time.perf_counter()
-    model = engine.train(chosen, out=out, resume=resume, device=str(place), progress=sys.stderr.isatty() or not as_json)
+    model = engine.train(chosen, out=out, resume=resume, init=initial, device=str(place), progress=sys.stderr.isatty() or not as_json)
     file = out / "model.safetensors"
     if as_json:
         parameters = sum(weight.numel() for weight in model.generator.parameters())
@@ -96,68 +109,37 @@ def train(
         click.echo(f"Use it: restorekit restore photo.jpg -o restored.jpg --with {file}")
 
 
+def _trained(name: str) -> Model:
+    """The model that ``--init`` names: a file, or a restorer that holds one."""
+    from restorekit import methods
+    from restorekit.modelfile import Model
+
+    model = getattr(methods.resolve(name).restorer, "model", None)
+    if not isinstance(model, Model):
+        raise UserError(f"--init {name}: has no trained weights; give a model file (.safetensors)")
+    return model
+
+
+def _rehearse(found: Rehearsal, as_json: bool) -> None:
+    if as_json:
+        emit(vars(found))
+        return
+    terms = ", ".join(f"{name} {value:.4g}" for name, value in found.terms.items())
+    scores = ", ".join(f"{name} {value:.4g} dB" for name, value in found.scores.items())
+    click.echo(f"{found.device}, {found.precision}; {found.parameters:,} parameters")
+    click.echo(f"{found.images} pictures to train on, {found.held_out} to validate on")
+    click.echo(f"one step: {terms}" + (f"; one picture: {scores}" if scores else ""))
+    click.echo(f"{found.step_seconds:.3g} s a step, {found.validation_seconds:.3g} s a validation")
+    click.echo(f"{found.steps} steps would take about {_duration(found.seconds)}. Nothing was written.")
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60} min"
+
+
 def _run_name(recipe: str) -> str:
     path = Path(recipe)
     return path.stem if path.suffix in (".yaml", ".yml") or path.is_file() else recipe.replace("/", "-")
-
-
-@click.group(
-    cls=Commands,
-    invoke_without_command=True,
-    epilog=examples("restorekit bench run core/photos --method core/wiener --out bench/", "restorekit bench table bench/"),
-)
-@debug_option
-def bench() -> None:
-    """Compare methods on the same pictures with the same scores."""
-    help_if_alone()
-
-
-@bench.command(
-    epilog=examples(
-        "restorekit bench run core/photos --method deblurgan/shipped --method core/wiener --out bench/",
-        "restorekit bench run my-photos/ --method runs/first/model.safetensors --out bench/",
-        "restorekit bench run core/photos --method my-method.yaml core/richardson-lucy --out bench/",
-        "restorekit list suite",
-    )
-)
-@click.argument("suite", metavar="SUITE")
-@click.argument("more", metavar="", nargs=-1)
-@click.option(
-    "--method", "methods", metavar="NAME|FILE ...", multiple=True, required=True, help="Restorer, model file or YAML file with options."
-)
-@click.option("--out", metavar="DIR", type=PATH, required=True, help="Where results go; what is there already is not computed again.")
-@device_option
-@json_option
-@debug_option
-def run(suite: str, more: tuple[str, ...], methods: tuple[str, ...], out: Path, device: str, as_json: bool) -> None:
-    """Run methods on a suite and write the leaderboard.
-
-    SUITE is a registered name, a suite's YAML file or a folder of photographs. Doing nothing
-    (core/identity) is always among the methods. DIR gets the rows and leaderboard.md.
-    """
-    from restorekit import bench as engine
-    from restorekit import devices
-
-    place = devices.pick(device)
-    written = engine.run_suite(suite, [*methods, *more], out, device=str(place), progress=sys.stderr.isatty())
-    if as_json:
-        emit({"leaderboard": str(written), "rows": engine.rows(out)})
-        return
-    click.echo(engine.leaderboard(out))
-    click.echo(f"Written: {written}")
-
-
-@bench.command(epilog=examples("restorekit bench table bench/", "restorekit bench table bench/ --json"))
-@click.argument("folder", metavar="DIR", type=PATH)
-@json_option
-@debug_option
-def table(folder: Path, as_json: bool) -> None:
-    """Print the leaderboard of results in DIR; with --json every row."""
-    from restorekit import bench as engine
-
-    if not folder.is_dir():
-        raise UserError(f"{folder}: no such folder. Fill it: restorekit bench run SUITE --method NAME --out {folder}")
-    if as_json:
-        emit(engine.rows(folder))
-    else:
-        click.echo(engine.leaderboard(folder))

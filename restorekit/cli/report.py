@@ -33,7 +33,7 @@ STATUSES = ("passed", "failed", "known", "skipped")
 def list_parts(kind: str | None, as_json: bool) -> None:
     """List every installed part, or those of one KIND.
 
-    Kinds: generator, critic, adversarial, loss, degradation, metric, set-metric, restorer, features,
+    Kinds: generator, critic, adversarial, loss, degradation, metric, set-metric, restorer, features, estimator,
     recipe, suite.
     """
     registry = _registry()

@@ -5,8 +5,8 @@ from __future__ import annotations
 import inspect
 
 from restorekit import config, recipes
-from restorekit.conformance.subject import Check, Failed, Subject, interface
-from restorekit.errors import UserError
+from restorekit.conformance.subject import Check, Failed, Skipped, Subject, interface
+from restorekit.errors import MissingPackage, UserError
 
 RESERVED = {"part": "names the part itself", "weight": "belongs to the recipe's slot"}
 
@@ -61,6 +61,8 @@ def example_builds(subject: Subject) -> None:
     target = subject.target
     try:
         subject.make()
+    except MissingPackage as absent:
+        raise Skipped(str(absent)) from absent
     except UserError as fault:
         options = ", ".join(f"{name}: {option.type}" for name, option in config.options_of(target).items())
         raise Failed(str(fault), f"example=... in the manifest must fit the options ({options or 'none'})") from fault

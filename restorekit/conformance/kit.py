@@ -10,7 +10,7 @@ from functools import partial
 from typing import Any, Literal
 
 from restorekit import discovery, seeding
-from restorekit.conformance import arguments, common, features, networks, plugins, scores, training
+from restorekit.conformance import arguments, common, estimators, features, networks, plugins, scores, training
 from restorekit.conformance import degradations as degradation_checks
 from restorekit.conformance import restorers as restorer_checks
 from restorekit.conformance.subject import Check, Failed, Skipped, Subject
@@ -26,6 +26,7 @@ CHECKS: Mapping[str, tuple[Check, ...]] = {
     "generator": networks.GENERATOR,
     "critic": networks.CRITIC,
     "features": features.FEATURES,
+    "estimator": estimators.ESTIMATOR,
     "adversarial": training.ADVERSARIAL,
     "loss": training.LOSS,
     "degradation": degradation_checks.DEGRADATION,

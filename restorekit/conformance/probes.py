@@ -123,6 +123,10 @@ def _features(part: Any) -> Any:
     return part(photo(1, 96, 96), [part.layers[0], part.layers[-1]]), part.layers
 
 
+def _estimator(part: Any) -> Any:
+    return part(photo(1, 96, 120)), part.size
+
+
 def _adversarial(part: Any) -> Any:
     critic, real, fake = TinyCritic(), photo(2, 32, 32), photo(2, 32, 32, name="fake")
     with torch.no_grad():
@@ -165,6 +169,7 @@ _BEHAVIOURS: Mapping[str, Callable[[Any], Any]] = {
     "generator": _generator,
     "critic": _critic,
     "features": _features,
+    "estimator": _estimator,
     "adversarial": _adversarial,
     "loss": _loss,
     "degradation": _degradation,

@@ -1,5 +1,6 @@
 """Training: small enough to read, resumable, deterministic."""
 
 from restorekit.engine.loop import train
+from restorekit.engine.rehearsal import rehearse
 
-__all__ = ["train"]
+__all__ = ["rehearse", "train"]

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import threading
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+
+from restorekit import files
+from restorekit.engine.watch import Event
 
 GRID_SIDE = 192
 """Pixels a side of a picture in the grids."""
@@ -25,8 +30,17 @@ class Callback:
     def step(self, step: int, terms: Mapping[str, float], *, images: int, learning_rate: float) -> None:
         """Step number `step`, counted from 1, has used `images` images."""
 
+    def measured(self, step: int, signals: Mapping[str, float]) -> None:
+        """What the watch has measured in step number `step`, by name."""
+
+    def rescued(self, step: int, event: Event) -> None:
+        """The watch has interfered after step number `step`; where that step could not be done, `step` was not called for it."""
+
     def validated(self, step: int, scores: Mapping[str, float], rows: list[tuple[Tensor, ...]]) -> None:
         """Scores by name, and rows of pictures ``(C, H, W)`` for people to look at: input, result, target."""
+
+    def finish(self) -> None:
+        """The run has come to its end; not called for one that was stopped."""
 
     def close(self) -> None:
         """The run is over, however it ended."""
@@ -92,17 +106,23 @@ class History(Callback):
 
     def start(self, step: int, steps: int) -> None:
         """Open the file; a resumed run drops what an interrupted one wrote after its last checkpoint."""
-        kept = []
-        if step and self.path.is_file():
-            kept = [line for line in self.path.read_text().splitlines() if json.loads(line)["step"] <= step]
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        self.stream = self.path.open("w")
-        self.stream.writelines(f"{line}\n" for line in kept)
+        kept = [json.dumps(entry) + "\n" for entry in history(self.path) if entry["step"] <= step] if step else []
+        files.write(self.path, "".join(kept).encode())
+        self.stream = self.path.open("a")
 
     def step(self, step: int, terms: Mapping[str, float], *, images: int, learning_rate: float) -> None:
         """Write a line."""
         if step % self.every == 0:
             self._write({"step": step, "learning_rate": learning_rate, "terms": dict(terms)})
+
+    def measured(self, step: int, signals: Mapping[str, float]) -> None:
+        """Write a line."""
+        if step % self.every == 0:
+            self._write({"step": step, "signals": dict(signals)})
+
+    def rescued(self, step: int, event: Event) -> None:
+        """Write a line."""
+        self._write({"step": step, "watch": vars(event)})
 
     def validated(self, step: int, scores: Mapping[str, float], rows: list[tuple[Tensor, ...]]) -> None:
         """Write a line."""
@@ -119,6 +139,15 @@ class History(Callback):
             self.stream.flush()
 
 
+def history(path: Path) -> list[dict[str, Any]]:
+    """The entries of a ``history.jsonl``, without a last line that a killed run left half-written; none where there is no file."""
+    entries = []
+    for line in path.read_text().splitlines() if path.is_file() else ():
+        with contextlib.suppress(ValueError):
+            entries.append(json.loads(line))
+    return entries
+
+
 class TensorBoard(Callback):
     """Scalars and before/after grids for TensorBoard."""
 
@@ -132,6 +161,9 @@ class TensorBoard(Callback):
 
     def start(self, step: int, steps: int) -> None:
         """Open the log; a resumed run hides what comes after its checkpoint."""
+        # The log is written by a thread, and on a full disk Python would print that thread's traceback.
+        self.excepthook = threading.excepthook
+        threading.excepthook = _quiet_about_files
         self.writer = self.open(str(self.folder), purge_step=step + 1 if step else None)
 
     def step(self, step: int, terms: Mapping[str, float], *, images: int, learning_rate: float) -> None:
@@ -140,6 +172,17 @@ class TensorBoard(Callback):
             for name, value in terms.items():
                 self.writer.add_scalar(f"loss/{name}", value, step)
             self.writer.add_scalar("learning_rate", learning_rate, step)
+
+    def measured(self, step: int, signals: Mapping[str, float]) -> None:
+        """Log the signals."""
+        if self.writer and step % self.every == 0:
+            for name, value in signals.items():
+                self.writer.add_scalar(f"watch/{name}", value, step)
+
+    def rescued(self, step: int, event: Event) -> None:
+        """Log what happened as text."""
+        if self.writer:
+            self.writer.add_text("watch", str(event), step)
 
     def validated(self, step: int, scores: Mapping[str, float], rows: list[tuple[Tensor, ...]]) -> None:
         """Log scores and pictures."""
@@ -152,7 +195,14 @@ class TensorBoard(Callback):
     def close(self) -> None:
         """Close the log."""
         if self.writer:
-            self.writer.close()
+            with contextlib.suppress(OSError):  # a full disk stops the run by its own files
+                self.writer.close()
+        threading.excepthook = self.excepthook
+
+
+def _quiet_about_files(fault: threading.ExceptHookArgs) -> None:
+    if not isinstance(fault.exc_value, OSError):
+        threading.__excepthook__(fault)
 
 
 def grid(rows: list[tuple[Tensor, ...]]) -> Tensor:

@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
+import functools
+import math
 from dataclasses import dataclass, replace
-from pathlib import Path
 
-import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
-from restorekit import photos, seeding
-from restorekit.errors import ImageError, TrainingError, UserError
+from restorekit import seeding
+from restorekit.datasets.photographs import Photographs, Pixels, Sample
+from restorekit.engine.patches import Colours, cut, draw_colours, draw_place, recolour
+from restorekit.errors import ImageError, TrainingError
 from restorekit.images import Degraded
 from restorekit.interfaces import Degradation
-from restorekit.settings import BUNDLED, DataSettings
+from restorekit.settings import DataSettings
 
 VALIDATION_SIDE = 512
 """Validation pictures are cut to at most this many pixels a side, so that a validation takes seconds."""
+
+TRIES = 20
+"""Unreadable files in a row after which something else must be wrong."""
 
 
 @dataclass(frozen=True)
@@ -32,165 +36,221 @@ class Batch:
         return Batch(self.sharp.to(device), self.degraded.to(device))
 
 
-class Images:
-    """Photographs decoded once and kept as uint8 ``(H, W, C)``.
+@dataclass(frozen=True)
+class _Patch:
+    """One patch ``(side, side, C)`` uint8 on its way into a batch; without `degraded` it has the degradation's margin."""
 
-    Args:
-        source: folder, or ``bundled``.
-        channels: 1 or 3.
-        smallest: images with a side below this are left out and listed in `skipped`.
-
-    Raises:
-        UserError: no such folder, or no usable image in it.
-    """
-
-    def __init__(self, source: str, *, channels: int, smallest: int) -> None:
-        self.skipped: list[str] = []
-        self.names: list[str] = []
-        self.pixels: list[np.ndarray] = []
-        if source == BUNDLED:
-            for name in photos.bundled():
-                self._add(name, photos.bundled_photo(name).image, channels, smallest)
-        else:
-            folder = Path(source)
-            if not folder.is_dir():
-                raise UserError(f"{source}: no such folder of images; '{BUNDLED}' means the photographs inside scikit-image")
-            for path in photos.find([folder]):
-                try:
-                    self._add(str(path), photos.read(path).image, channels, smallest)
-                except ImageError as fault:
-                    self.skipped.append(str(fault))
-        if not self.pixels:
-            why = "; ".join(self.skipped[:3]) or "no image files in it"
-            raise TrainingError(f"{source}: no usable image: {why}")
-
-    def _add(self, name: str, image: Tensor, channels: int, smallest: int) -> None:
-        height, width = image.shape[-2:]
-        if min(height, width) < smallest:
-            self.skipped.append(f"{name}: {width}×{height}, smaller than the {smallest} pixels that data.crop needs")
-            return
-        if image.shape[1] != channels:
-            image = image.expand(-1, 3, -1, -1) if channels == 3 else _grey(image)
-        self.names.append(name)
-        self.pixels.append(image[0].permute(1, 2, 0).mul(255).round().byte().contiguous().numpy())
-
-    def __len__(self) -> int:
-        return len(self.pixels)
-
-    def split(self, share: float, seed: int) -> tuple[Images, Images]:
-        """Two sets, the second with `share` of the images, chosen by `seed`; at least one image each."""
-        if len(self) < 2:
-            raise TrainingError("only one usable image: give at least two, or a folder for data.validation")
-        order = torch.randperm(len(self), generator=seeding.generator(seed, "holdout")).tolist()
-        count = min(len(self) - 1, max(1, round(share * len(self))))
-        return self._pick(sorted(order[count:])), self._pick(sorted(order[:count]))
-
-    def _pick(self, indices: list[int]) -> Images:
-        chosen = object.__new__(Images)
-        chosen.skipped = []
-        chosen.names = [self.names[i] for i in indices]
-        chosen.pixels = [self.pixels[i] for i in indices]
-        return chosen
-
-
-def _grey(image: Tensor) -> Tensor:
-    red, green, blue = image.unbind(1)
-    return (0.299 * red + 0.587 * green + 0.114 * blue).unsqueeze(1)
+    sharp: Tensor
+    degraded: Tensor | None
+    colours: Colours | None
 
 
 class PatchSource:
     """Training batches.
 
-    Patches are cut with a margin as wide as the degradation reaches, degraded, then cropped, so that
-    inside the photograph no border is invented; beyond its edge pixels are mirrored.
+    Patches to be degraded are cut with a margin as wide as the degradation reaches, degraded, then cropped, so that
+    inside the photograph no border is invented; beyond its edge pixels are mirrored. Both sides of a real pair are cut
+    at the same place.
+
+    A file that turns out to be damaged is replaced: the patch comes from another photograph, drawn from seed, step and
+    the patch's number, and all other patches are as they would have been.
 
     Args:
-        images: the photographs.
+        images: the photographs or pairs.
         settings: the recipe's ``data``.
-        degradation: or None, where the generator makes images from a latent.
+        degradation: for photographs without a counterpart; None where the generator makes images from a latent, or where
+            all are pairs.
         seed: of everything that is drawn.
+        synthetic: photographs for ``settings.synthetic_share`` of the patches, beside the pairs of `images`.
     """
 
-    def __init__(self, images: Images, settings: DataSettings, degradation: Degradation | None, seed: int) -> None:
-        scale = degradation.scale if degradation else 1
-        if settings.crop % scale:
-            raise TrainingError(f"data.crop: {settings.crop} is no multiple of {scale}, the degradation's scale")
-        if scale > 1 and settings.sharp_share:
+    def __init__(
+        self,
+        images: Photographs,
+        settings: DataSettings,
+        degradation: Degradation | None,
+        seed: int,
+        synthetic: Photographs | None = None,
+    ) -> None:
+        self.images, self.synthetic, self.settings, self.degradation, self.seed = images, synthetic, settings, degradation, seed
+        self.scale = images.scale if images.paired else degradation.scale if degradation else 1
+        if settings.crop % self.scale:
+            raise TrainingError(f"data.crop: {settings.crop} is no multiple of {self.scale}, the degradation's scale")
+        if self.scale > 1 and settings.sharp_share:
             raise TrainingError("data.sharp_share: must be 0 where the degradation changes the size")
-        self.images, self.settings, self.degradation, self.seed = images, settings, degradation, seed
-        self.margin = degradation.margin * scale if degradation else 0
+        self.margin = degradation.margin * self.scale if degradation else 0
+
+    @property
+    def unreadable(self) -> dict[str, str]:
+        """Messages of the files that could not be read so far, by name."""
+        sets = [self.images] if self.synthetic is None else [self.images, self.synthetic]
+        return {name: message for images in sets for name, message in images.failures.items()}
 
     def batch(self, step: int) -> Batch:
-        """The batch of one step; the same for the same seed, whoever asks and when."""
-        settings = self.settings
+        """The batch of one step; the same for the same seed, whoever asks and when.
+
+        Raises:
+            TrainingError: hardly any file can be read any more.
+        """
+        patches = [self._patch(step, number) for number in range(self.settings.batch)]
         rng = seeding.generator(self.seed, "batch", step)
-        patches = torch.stack([self._patch(index, rng) for index in self._indices(step)])
-        patches = patches.permute(0, 3, 1, 2).contiguous().float() / 255
-        inner = slice(self.margin, self.margin + settings.crop)
-        sharp = patches[..., inner, inner].contiguous()
+        made = [i for i, patch in enumerate(patches) if patch.degraded is None]
+        real = [i for i, patch in enumerate(patches) if patch.degraded is not None]
+        parts = []
+        if made:
+            parts.append((made, self._made([patches[i] for i in made], rng)))
+        if real:
+            parts.append((real, _real([patches[i] for i in real])))
+        batch = parts[0][1] if len(parts) == 1 else _merged(parts)
+        if not self.settings.sharp_share:
+            return batch
+        untouched = torch.rand(self.settings.batch, 1, 1, 1, generator=rng) < self.settings.sharp_share
+        degraded = batch.degraded
+        mask = None if degraded.mask is None else torch.where(untouched, torch.zeros(()), degraded.mask)
+        return replace(batch, degraded=replace(degraded, image=torch.where(untouched, batch.sharp, degraded.image), mask=mask))
+
+    def _made(self, patches: list[_Patch], rng: torch.Generator) -> Batch:
+        wide = _as_floats([patch.sharp for patch in patches], [patch.colours for patch in patches])
+        inner = slice(self.margin, self.margin + self.settings.crop)
+        sharp = wide[..., inner, inner].contiguous()
         if self.degradation is None:
             return Batch(sharp, Degraded(sharp))
-        params = self.degradation.sample(settings.batch, (patches.shape[1], patches.shape[2], patches.shape[3]), rng)
-        degraded = self.degradation.apply(patches, params)
-        scale = self.degradation.scale
-        inner = slice(self.degradation.margin, self.degradation.margin + settings.crop // scale)
+        params = self.degradation.sample(len(wide), (wide.shape[1], wide.shape[2], wide.shape[3]), rng)
+        degraded = self.degradation.apply(wide, params)
+        inner = slice(self.degradation.margin, self.degradation.margin + self.settings.crop // self.scale)
         image = degraded.image[..., inner, inner].contiguous()
         mask = None if degraded.mask is None else degraded.mask[..., inner, inner].contiguous()
-        if settings.sharp_share:
-            untouched = torch.rand(settings.batch, 1, 1, 1, generator=rng) < settings.sharp_share
-            image = torch.where(untouched, sharp, image)
-            mask = None if mask is None else torch.where(untouched, torch.zeros(()), mask)
         return Batch(sharp, replace(degraded, image=image, mask=mask))
 
-    def _indices(self, step: int) -> list[int]:
-        count = len(self.images)
-        found = []
-        for position in range(step * self.settings.batch, (step + 1) * self.settings.batch):
-            epoch, place = divmod(position, count)
-            order = torch.randperm(count, generator=seeding.generator(self.seed, "epoch", epoch))
-            found.append(int(order[place]))
-        return found
+    def _patch(self, step: int, number: int) -> _Patch:
+        images, index = self._chosen(step * self.settings.batch + number)
+        sample = self._read(images, index, step, number)
+        settings = self.settings
+        rng = seeding.generator(self.seed, "patch", step, number)
+        scale = 1 if sample.degraded is None else self.scale
+        place = draw_place(sample.sharp.shape, settings.crop, zoom=settings.zoom, flips=settings.flips, rng=rng, multiple_of=scale)
+        colours = draw_colours(settings.colour_jitter, images.channels, rng) if settings.colour_jitter else None
+        if sample.degraded is None:
+            return _Patch(cut(sample.sharp, place, side=settings.crop, margin=self.margin), None, colours)
+        degraded = cut(sample.degraded, place, side=settings.crop // scale, scale=scale)
+        return _Patch(cut(sample.sharp, place, side=settings.crop), degraded, colours)
 
-    def _patch(self, index: int, rng: torch.Generator) -> Tensor:
-        """``(side, side, C)`` uint8, side = crop + 2 · margin."""
-        pixels = self.images.pixels[index]
-        height, width = pixels.shape[:2]
-        side = self.settings.crop + 2 * self.margin
-        low, high = self.settings.zoom
-        zoom = low + (high - low) * float(torch.rand((), generator=rng))
-        crop = min(round(self.settings.crop / zoom), height, width)
-        margin = round(self.margin * crop / self.settings.crop)
-        top = int(torch.randint(height - crop + 1, (), generator=rng)) - margin
-        left = int(torch.randint(width - crop + 1, (), generator=rng)) - margin
-        reach = np.arange(crop + 2 * margin)
-        patch = torch.from_numpy(pixels[np.ix_(_mirror(top + reach, height), _mirror(left + reach, width))])
-        if patch.shape[0] != side:
-            planes = patch.permute(2, 0, 1)[None].float()
-            resized = F.interpolate(planes, size=(side, side), mode="bicubic", antialias=True, align_corners=False)
-            patch = resized[0].clamp(0, 255).round().byte().permute(1, 2, 0)
-        if self.settings.flips:
-            turns, mirror = divmod(int(torch.randint(8, (), generator=rng)), 2)
-            patch = torch.rot90(patch, turns, (0, 1))
-            patch = patch.flip(1) if mirror else patch
-        return patch
+    def _chosen(self, position: int) -> tuple[Photographs, int]:
+        """Which photograph the patch at `position` of all patches comes from: each of a set once an epoch of that set."""
+        share = self.settings.synthetic_share if self.synthetic is not None else 0.0
+        before = math.floor(position * share)
+        if self.synthetic is not None and math.floor((position + 1) * share) > before:
+            epoch, place = divmod(before, len(self.synthetic))
+            return self.synthetic, _order(self.seed, "synthetic epoch", epoch, len(self.synthetic))[place]
+        epoch, place = divmod(position - before, len(self.images))
+        return self.images, _order(self.seed, "epoch", epoch, len(self.images))[place]
 
-
-def _mirror(index: np.ndarray, length: int) -> np.ndarray:
-    """Indices outside 0 … length - 1 reflected without repeating the edge, as often as needed."""
-    period = max(2 * length - 2, 1)
-    index = np.abs(index) % period
-    return np.where(index >= length, period - index, index)
+    def _read(self, images: Photographs, index: int, step: int, number: int) -> Sample:
+        try:
+            return images.read(index)
+        except ImageError:
+            rng = seeding.generator(self.seed, "replacement", step, number)
+        message = ""
+        for _ in range(TRIES):
+            try:
+                return images.read(int(torch.randint(len(images), (), generator=rng)))
+            except ImageError as fault:
+                message = str(fault)
+        raise TrainingError(f"{TRIES} photographs drawn in a row cannot be read; is the disk still there? The last: {message}")
 
 
-def validation_pairs(images: Images, settings: DataSettings, degradation: Degradation, seed: int) -> list[Batch]:
-    """The same few degraded photographs at every validation, one a batch since sizes differ."""
-    pairs = []
-    scale = degradation.scale
-    for number, pixels in enumerate(images.pixels[: settings.validation_images]):
-        top, left = (max(0, (side - VALIDATION_SIDE) // 2) for side in pixels.shape[:2])
-        cut = pixels[top : top + VALIDATION_SIDE, left : left + VALIDATION_SIDE]
-        height, width = (side // scale * scale for side in cut.shape[:2])
-        sharp = torch.from_numpy(cut[:height, :width].copy()).permute(2, 0, 1)[None].float() / 255
-        params = degradation.sample(1, (sharp.shape[1], height, width), seeding.generator(seed, "validation", number))
-        pairs.append(Batch(sharp, degradation.apply(sharp, params)))
+@functools.lru_cache(maxsize=4)
+def _order(seed: int, name: str, epoch: int, count: int) -> tuple[int, ...]:
+    return tuple(torch.randperm(count, generator=seeding.generator(seed, name, epoch)).tolist())
+
+
+def _real(patches: list[_Patch]) -> Batch:
+    colours = [patch.colours for patch in patches]
+    sharp = _as_floats([patch.sharp for patch in patches], colours)
+    return Batch(sharp, Degraded(_as_floats([patch.degraded for patch in patches if patch.degraded is not None], colours)))
+
+
+def _as_floats(patches: list[Tensor], colours: list[Colours | None]) -> Tensor:
+    image = torch.stack(patches).permute(0, 3, 1, 2).contiguous().float() / 255
+    changes = [change for change in colours if change is not None]
+    return recolour(image, changes) if changes else image
+
+
+def _merged(parts: list[tuple[list[int], Batch]]) -> Batch:
+    """Synthetic and real patches in the order of their numbers; parameters, known of some only, are left out."""
+    order = torch.tensor([number for numbers, _ in parts for number in numbers]).argsort()
+    sharp = torch.cat([batch.sharp for _, batch in parts])[order]
+    image = torch.cat([batch.degraded.image for _, batch in parts])[order]
+    masks = [batch.degraded.mask for _, batch in parts]
+    if all(mask is None for mask in masks):
+        return Batch(sharp, Degraded(image))
+    whole = [torch.zeros_like(batch.degraded.image[:, :1]) if mask is None else mask for (_, batch), mask in zip(parts, masks, strict=True)]
+    return Batch(sharp, Degraded(image, torch.cat(whole)[order]))
+
+
+@dataclass(frozen=True)
+class FixedDamage:
+    """Damages a whole photograph in the one way that follows from its name, and rounds to 8 bits as a file would.
+
+    Args:
+        degradation: what is drawn once for each photograph.
+        seed: of what is drawn.
+    """
+
+    degradation: Degradation
+    seed: int
+
+    def __call__(self, name: str, pixels: Pixels) -> Sample:
+        """A pair.
+
+        Raises:
+            TrainingError: the degradation marks missing pixels, which a pair of pictures cannot.
+        """
+        scale = self.degradation.scale
+        height, width = (side // scale * scale for side in pixels.shape[:2])
+        sharp = pixels[:height, :width]
+        image = torch.from_numpy(sharp.copy()).permute(2, 0, 1)[None].float() / 255
+        params = self.degradation.sample(1, (image.shape[1], height, width), seeding.generator(self.seed, "fixed", name))
+        degraded = self.degradation.apply(image, params)
+        if degraded.mask is not None:
+            raise TrainingError("data.fixed_degradation: not with a degradation that marks missing pixels, which a pair of pictures cannot")
+        return Sample(sharp, (degraded.image[0] * 255).round().byte().permute(1, 2, 0).contiguous().numpy())
+
+
+def validation_pairs(images: Photographs, settings: DataSettings, degradation: Degradation | None, seed: int) -> list[Batch]:
+    """The same few pairs at every validation, one a batch since sizes differ: real ones, or degraded the same way each time.
+
+    Files that cannot be read are passed over and noted in ``images.unreadable``.
+
+    Raises:
+        TrainingError: none of the images can be read.
+    """
+    pairs: list[Batch] = []
+    for index in range(len(images)):
+        try:
+            sample = images.read(index)
+        except ImageError:
+            continue
+        pairs.append(_validation_pair(sample, len(pairs), images.scale, degradation, seed))
+        if len(pairs) == settings.validation_images:
+            break
+    if not pairs:
+        raise TrainingError(f"no validation image can be read: {next(iter(images.unreadable.values()))}")
     return pairs
+
+
+def _validation_pair(sample: Sample, number: int, scale: int, degradation: Degradation | None, seed: int) -> Batch:
+    if sample.degraded is None:
+        assert degradation is not None
+        scale = degradation.scale
+    multiple = 1 if sample.degraded is None else scale
+    top, left = (max(0, (side - VALIDATION_SIDE) // 2) // multiple * multiple for side in sample.sharp.shape[:2])
+    cut = sample.sharp[top : top + VALIDATION_SIDE, left : left + VALIDATION_SIDE]
+    height, width = (side // scale * scale for side in cut.shape[:2])
+    sharp = _as_floats([torch.from_numpy(cut[:height, :width].copy())], [None])
+    if sample.degraded is not None:
+        below = sample.degraded[top // scale :, left // scale :][: height // scale, : width // scale]
+        return Batch(sharp, Degraded(_as_floats([torch.from_numpy(below.copy())], [None])))
+    assert degradation is not None
+    params = degradation.sample(1, (sharp.shape[1], height, width), seeding.generator(seed, "validation", number))
+    return Batch(sharp, degradation.apply(sharp, params))

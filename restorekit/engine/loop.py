@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Sequence
+import warnings
+from collections.abc import Generator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import torch
 
-from restorekit import discovery, seeding
-from restorekit.engine import checkpoint
+from restorekit import discovery, modelfile, seeding
+from restorekit.engine import checkpoint, folders
 from restorekit.engine.callbacks import Callback, History, Progress, TensorBoard
 from restorekit.engine.data import Batch
+from restorekit.engine.interrupt import Interrupt
+from restorekit.engine.players import NonFiniteError
+from restorekit.engine.report import Report
 from restorekit.engine.run import Run
+from restorekit.engine.watch import Event, GaveUpError
 from restorekit.errors import TrainingError
 from restorekit.modelfile import Model
 from restorekit.recipes import Recipe
@@ -25,6 +30,7 @@ def train(
     *,
     out: str | Path | None = None,
     resume: bool = False,
+    init: str | Path | Model | None = None,
     device: str = "auto",
     progress: bool = False,
     callbacks: Sequence[Callback] = (),
@@ -37,9 +43,10 @@ def train(
 
     Args:
         recipe: what to train.
-        out: folder for ``model.safetensors``, ``history.jsonl``, ``tensorboard/`` and the checkpoint; nothing is
-            written if None.
-        resume: go on from the checkpoint in `out`.
+        out: folder for ``model.safetensors``, ``history.jsonl``, ``report.png``, ``tensorboard/`` and the checkpoints;
+            nothing is written if None.
+        resume: go on from the newest checkpoint in `out`.
+        init: a model, or its file, whose weights the networks start with; they must fit exactly.
         device: ``auto``, ``cpu``, ``cuda`` or ``mps``.
         progress: show a bar on standard error.
         callbacks: more things that want to be told.
@@ -49,63 +56,93 @@ def train(
         The trained model, its generator holding the moving average where the recipe has one.
 
     Raises:
-        UserError: mistakes in the recipe, unusable data, or a run that cannot go on.
+        UserError: mistakes in the recipe, unusable data, a folder that cannot be written, or a run that cannot go on.
     """
     registry = registry or discovery.registry()
     recipe = recipe.check(registry)
-    folder = Path(out) if out is not None else None
-    if resume and folder is None:
-        raise TrainingError("resume: give the folder with the checkpoint (out)")
-    if folder is not None and not resume and (folder / checkpoint.NAME).exists():
-        raise TrainingError(f"{folder}: holds a run already. Add --resume to go on with it, or choose another folder with --out")
+    folder = folders.check(out, resume=resume, init=init is not None)
+    model = modelfile.load(init, registry=registry) if isinstance(init, str | Path) else init
     with seeding.seeded(recipe.content["train"]["seed"], "networks"):
-        run = Run(recipe, device, registry)
+        run = Run(recipe, device, registry, model)
+    first = run.resume(folder) if resume and folder else 0
     listeners = list(callbacks)
-    if folder is not None:
-        listeners += [History(folder / "history.jsonl"), TensorBoard(folder / "tensorboard")]
-    if progress:
-        listeners.append(Progress())
-    first = checkpoint.load(folder / checkpoint.NAME, run.state, recipe=recipe) if resume and folder else 0
-    with contextlib.ExitStack() as stack, seeding.seeded(0):
+    if run.fabric.is_global_zero:
+        if folder is not None:
+            checkpoint.tidy(folder)
+            listeners += [History(folder / "history.jsonl"), TensorBoard(folder / "tensorboard"), Report(folder)]
+        if progress:
+            listeners.append(Progress())
+    with folders.told(folder), contextlib.ExitStack() as stack, seeding.seeded(0):
+        stack.callback(run.sources.close)
         for listener in listeners:
             listener.start(first, run.settings.steps)
             stack.callback(listener.close)
-        _loop(run, first, folder, listeners)
-        scores = run.validate(run.settings.steps, listeners)
-    model = run.model(scores)
-    if folder is not None:
-        model.save(folder / "model.safetensors")
-    return model
+        done = _loop(run, first, folder, listeners)
+        result = run.finish(done, listeners)
+        if folder is not None and run.fabric.is_global_zero:
+            result.save(folder / "model.safetensors")
+        for listener in listeners:
+            listener.finish()
+    return result
 
 
-def _loop(run: Run, first: int, folder: Path | None, listeners: Sequence[Callback]) -> None:
-    settings = run.settings
+def _loop(run: Run, first: int, folder: Path | None, listeners: Sequence[Callback]) -> int:
+    """Train from step `first` to the end and return the number of steps done."""
+    settings, patience = run.settings, run.patience
     done = first
-    try:
-        for step, batch in _batches(run, first):
+    if patience is not None and patience.over:
+        return done
+    with Interrupt() as interrupt, contextlib.closing(_batches(run, first)) as batches:
+        for step, batch in batches:
             # Whatever networks draw (dropout, latents, penalties) follows from seed and step, so nothing needs storing.
             torch.manual_seed(seeding.derive(settings.seed, "step", step))
             rate = run.set_learning_rate(step)
-            terms = run.step(batch.to(run.device), run.latent(len(batch.sharp), step))
-            run.average.update(run.generator, step)
-            for features in run.shared:
-                features.clear()
             done = step + 1
-            for listener in listeners:
-                listener.step(done, terms, images=len(batch.sharp), learning_rate=rate)
+            try:
+                event = _step(run, step, batch, rate, listeners)
+            except GaveUpError:
+                if folder is not None:
+                    run.save(folder, done)
+                raise
+            if event is not None:
+                warnings.warn(f"the watch: {event}", UserWarning, stacklevel=3)
+                for listener in listeners:
+                    listener.rescued(done, event)
             if done % settings.validate_every == 0 and done < settings.steps:
                 run.validate(done, listeners)
-            if folder is not None and (done % settings.checkpoint_every == 0 or done == settings.steps):
-                checkpoint.save(folder / checkpoint.NAME, run.state, step=done, recipe=run.recipe)
-    except KeyboardInterrupt:
-        if folder is None:
+            over = patience is not None and patience.over
+            stop = interrupt.asked and done < settings.steps and not over
+            if folder is not None and (done % settings.checkpoint_every == 0 or done == settings.steps or over or stop):
+                run.save(folder, done)
+            if over:
+                break
+            if stop and folder is None:
+                raise KeyboardInterrupt
+            if stop:
+                raise TrainingError(f"stopped after {done} of {settings.steps} steps; nothing is lost: add --resume to go on")
+    return done
+
+
+def _step(run: Run, step: int, batch: Batch, rate: float, listeners: Sequence[Callback]) -> Event | None:
+    """Do one step, tell the listeners, and return what the watch had to do."""
+    try:
+        outcome = run.step(run.put(batch), run.latent(len(batch.sharp), step), play=step >= run.settings.critic_start)
+    except NonFiniteError as fault:
+        if run.watch is None:
             raise
-        if done > first:
-            checkpoint.save(folder / checkpoint.NAME, run.state, step=done, recipe=run.recipe)
-        raise TrainingError(f"stopped after {done} of {settings.steps} steps; nothing is lost: add --resume to go on") from None
+        return run.watch.not_finite(step + 1, fault)
+    run.average.update(run.generator, step)
+    for listener in listeners:
+        listener.step(step + 1, outcome.terms, images=len(batch.sharp), learning_rate=rate)
+    if run.watch is None:
+        return None
+    signals, event = run.watch.look(step + 1, outcome, batch.sharp)
+    for listener in listeners:
+        listener.measured(step + 1, signals)
+    return event
 
 
-def _batches(run: Run, first: int) -> Iterator[tuple[int, Batch]]:
+def _batches(run: Run, first: int) -> Generator[tuple[int, Batch]]:
     steps = range(first, run.settings.steps)
     if run.device.type == "cpu":  # the network has all cores; a second thread would only get in its way
         yield from ((step, run.patches.batch(step)) for step in steps)

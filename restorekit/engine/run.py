@@ -6,9 +6,10 @@ import contextlib
 import copy
 import math
 import platform
-import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -16,19 +17,25 @@ from lightning_fabric import Fabric
 from torch import Tensor
 
 from restorekit import config, devices, seeding
-from restorekit.engine import checkpoint
+from restorekit.engine import checkpoint, checks
 from restorekit.engine.callbacks import Callback
-from restorekit.engine.data import Images, PatchSource, validation_pairs
+from restorekit.engine.data import Batch
 from restorekit.engine.ema import Ema
+from restorekit.engine.initial import start_from
+from restorekit.engine.patience import Patience
+from restorekit.engine.players import NonFiniteError, Player
+from restorekit.engine.probe import FixedSet, fixed_patches
 from restorekit.engine.schedule import schedule
 from restorekit.engine.sharing import SharedFeatures, build_losses
-from restorekit.engine.steps import Game, Player, Step, Term, term_names
+from restorekit.engine.sources import open_sources
+from restorekit.engine.steps import Game, Step, Term, term_names
+from restorekit.engine.watch import Watch
 from restorekit.errors import TrainingError
 from restorekit.interfaces import Critic, Degradation, Generator, Metric
 from restorekit.modelfile import Model
 from restorekit.recipes import Recipe
 from restorekit.registries import Registry
-from restorekit.settings import BUNDLED, DataSettings, TrainSettings
+from restorekit.settings import DataSettings, TrainSettings
 
 SHOWN = 4
 """Pictures in a validation grid."""
@@ -41,38 +48,45 @@ class Run:
         recipe: checked.
         device: as in `train`.
         registry: where parts are looked up.
+        init: a model whose weights the networks start with, or None for random ones.
     """
 
-    def __init__(self, recipe: Recipe, device: str, registry: Registry) -> None:
+    def __init__(self, recipe: Recipe, device: str, registry: Registry, init: Model | None = None) -> None:
         content = recipe.content
         self.recipe, self.registry = recipe, registry
         self.data: DataSettings = config.construct(DataSettings, content["data"], registry=registry, where="data")
         self.settings: TrainSettings = config.construct(TrainSettings, content["train"], registry=registry, where="train")
         settings = self.settings
         self.device = devices.pick(device)
-        self.precision = _precision(settings.precision, self.device)
-        fabric = Fabric(accelerator=self.device.type, devices=1)
+        self.precision = checks.precision(settings.precision, self.device)
+        self.fabric = Fabric(accelerator=self.device.type, devices=1)
 
         self.generator: Generator = self._network("generator", content["generator"])
+        self.critic: Critic | None = self._network("critic", content["critic"]) if "critic" in content else None
+        checks.networks(recipe, self.data, settings, self.generator, self.critic, self.device)
+        if init is not None:
+            start_from(init, recipe, {"generator": self.generator} | ({"critic": self.critic} if self.critic is not None else {}))
+        self.origin = Path(init.recipe.origin).name if init is not None else None
         self.average = Ema(copy.deepcopy(self.generator), settings.ema)
         self._read_data()
-        self.players = {"generator": self._player(fabric, self.generator, settings.learning_rate, settings.clip_gradient)}
+        self.players = {"generator": self._player("generator", self.generator, settings.learning_rate, settings.clip_gradient)}
         game = None
-        self.critic: Critic | None = None
-        if "critic" in content:
-            self.critic = self._network("critic", content["critic"])
-            self._check_critic()
-            self.players["critic"] = self._player(fabric, self.critic, settings.critic_learning_rate or settings.learning_rate, None)
+        if self.critic is not None:
+            peak = settings.critic_learning_rate or settings.learning_rate
+            critic = self.players["critic"] = self._player("critic", self.critic, peak, settings.clip_critic_gradient)
             spec = {k: v for k, v in content["adversarial"].items() if k != "weight"}
             objective = self._build("adversarial", spec, "adversarial")
-            game = Game(self.players["critic"], objective, content["adversarial"]["weight"], settings.critic_steps)
+            rest = -math.inf if settings.critic_rest is None else settings.critic_rest
+            game = Game(critic, objective, content["adversarial"]["weight"], settings.critic_steps, rest)
         specs = [{k: v for k, v in spec.items() if k != "weight"} for spec in content["losses"]]
         self.shared: list[SharedFeatures]
         losses, self.shared = build_losses(specs, registry=registry)
         names = term_names(spec["part"] for spec in specs)
         weights = [spec["weight"] for spec in content["losses"]]
         terms = [Term(n, w, loss.to(self.device)) for n, w, loss in zip(names, weights, losses, strict=True)]
-        self.step = Step(fabric, self.players["generator"], terms, self._autocast(), game)
+        self.step = Step(self.fabric, self.players["generator"], terms, self._autocast, game, self.shared, settings.micro_batches)
+        self.patience = self._patience()
+        self.watch = self._watch() if settings.watch else None
         self.metric: Metric = registry.create("metric", "core/psnr")
 
     def _build(self, kind: str, spec: Any, where: str) -> Any:
@@ -86,46 +100,102 @@ class Run:
         spec = self.recipe.content.get("degradation")
         self.degradation: Degradation | None = None
         if self.generator.consumes == "image":
-            if spec is None:
-                raise TrainingError("degradation: missing; the generator restores images, so say how they get damaged")
-            self.degradation = self._build("degradation", spec, "degradation")
-            _check_size(self.generator, self.data.crop // self.degradation.scale)
-        if not self.data.train:
-            raise TrainingError(f"data.train: which photographs? Give --data FOLDER, or --data {BUNDLED} to try with scikit-image's own")
-        images = Images(self.data.train, channels=self.generator.channels, smallest=self.data.crop)
-        _warn_of_skipped(images.skipped)
-        if self.data.validation is None:
-            images, held_out = images.split(self.data.holdout, self.settings.seed)
-        else:
-            held_out = Images(self.data.validation, channels=self.generator.channels, smallest=self.data.crop)
-        self.images = images
-        _warn_of_skipped(held_out.skipped)
-        self.patches = PatchSource(images, self.data, self.degradation, self.settings.seed)
-        self.pairs = validation_pairs(held_out, self.data, self.degradation, self.settings.seed) if self.degradation else []
+            if spec is not None:
+                self.degradation = self._build("degradation", spec, "degradation")
+            _check_size(self.generator, self.data.crop // self.generator.scale)
+        self.sources = open_sources(
+            self.data, generator=self.generator, degradation=self.degradation, seed=self.settings.seed, device=self.device
+        )
+        self.images, self.patches, self.pairs = self.sources.images, self.sources.patches, self.sources.pairs
 
-    def _player(self, fabric: Fabric, network: Generator | Critic, peak: float, clip: float | None) -> Player:
+    def _player(self, name: str, network: Generator | Critic, peak: float, clip: float | None) -> Player:
         settings = self.settings
         optimizer = torch.optim.AdamW(network.parameters(), lr=peak, betas=settings.betas, weight_decay=settings.weight_decay)
-        wrapped, optimizer = fabric.setup(network, optimizer)
-        return Player(wrapped, optimizer, peak, clip)
+        if settings.compile:
+            network.compile()  # in place, so that the names of the weights stay as they are
+        wrapped, optimizer = self.fabric.setup(network, optimizer)
+        scaler = torch.amp.GradScaler(self.device.type) if self.precision == "fp16" else None
+        return Player(name, wrapped, optimizer, peak, clip, scaler)
 
-    def _check_critic(self) -> None:
-        if self.critic is not None and self.critic.channels != self.generator.channels:
-            raise TrainingError(
-                f"critic: judges {self.critic.channels} channels, the generator makes {self.generator.channels}; set critic.channels"
-            )
+    def _patience(self) -> Patience | None:
+        return None if self.settings.patience is None else Patience(self.average.average, self.settings.patience)
+
+    def _watch(self) -> Watch:
+        data = self.data
+        if self.generator.consumes == "latent":
+            fixed: FixedSet | None = FixedSet(self.generator, self.fixed_latent()[: max(2, data.batch)], self._autocast)
+        else:
+            crop = data.crop // self.generator.scale
+            found = fixed_patches(self.pairs, self.generator.size, crop=crop, pixels=data.batch * crop**2)
+            fixed = None if found is None else self._fixed(found.to(self.device))
+        return Watch(self._training, fixed, every=self.settings.watch_every, tries=self.settings.watch_tries)
+
+    def _fixed(self, batch: Batch) -> FixedSet:
+        losses = (lambda outputs: self.step.losses(outputs, batch)) if self.step.compared else None
+        return FixedSet(self.generator, batch.degraded.image, self._autocast, batch.sharp, losses)
 
     def _autocast(self) -> AbstractContextManager[object]:
         # Not Fabric's own mixed precision: that would reach into gradient penalties, which stay in float32.
         if self.precision == "fp32":
             return contextlib.nullcontext()
-        return torch.autocast(self.device.type, dtype=torch.bfloat16)
+        return torch.autocast(self.device.type, dtype=torch.float16 if self.precision == "fp16" else torch.bfloat16)
 
     @property
-    def state(self) -> checkpoint.State:
-        """What a checkpoint holds."""
+    def _training(self) -> checkpoint.State:
+        """What a step changes."""
         networks = {name: _unwrapped(player.network) for name, player in self.players.items()} | {"average": self.average.average}
-        return checkpoint.State(networks, {name: player.optimizer for name, player in self.players.items()})
+        scalers = {name: player.scaler for name, player in self.players.items() if player.scaler is not None}
+        return checkpoint.State(networks, {name: player.optimizer for name, player in self.players.items()}, scalers)
+
+    def save(self, folder: Path, step: int) -> None:
+        """Write a checkpoint after `step` steps.
+
+        Raises:
+            TrainingError: it cannot be written.
+        """
+        if not self.fabric.is_global_zero:
+            return
+        state, watch = self._training, self.watch
+        extras: dict[str, Any] = {"origin": self.origin}
+        if watch is not None:
+            extras["watch"] = watch.extras()
+        if self.patience is not None:
+            extras["patience"] = self.patience.extras()
+            state = replace(state, networks={**state.networks, "best": self.patience.best})
+        good = watch.good if watch is not None and watch.good_step != step else None
+        checkpoint.save(folder, state, step=step, recipe=self.recipe, extras=extras, good=good, keep=self.settings.keep)
+
+    def resume(self, folder: Path) -> int:
+        """Go on from the newest checkpoint and return the number of steps it had done.
+
+        Raises:
+            TrainingError: there is none that fits.
+        """
+        state = self._training
+        if self.patience is not None:
+            state = replace(state, networks={**state.networks, "best": self.patience.best})
+        loaded = checkpoint.load(folder, state, recipe=self.recipe, registry=self.registry)
+        self.origin = loaded.extras.get("origin")
+        if self.watch is not None:
+            self.watch.resume(loaded.step, loaded.extras.get("watch", {}), loaded.good)
+        if self.patience is not None and "patience" in loaded.extras:
+            self.patience.resume(loaded.extras["patience"])
+        return loaded.step
+
+    def put(self, batch: Batch) -> Batch:
+        """The batch on the device.
+
+        Raises:
+            NonFiniteError: it holds values that are not finite, here or in another process.
+        """
+        # Asked before it is moved, since on a GPU an answer waits for everything before it. A sum is the cheapest question.
+        finite = bool((batch.sharp.sum() + batch.degraded.image.sum()).isfinite())
+        if self.fabric.world_size > 1:
+            agreed: Any = self.fabric.all_reduce(torch.tensor(float(finite), device=self.device))
+            finite = float(agreed) == 1
+        if not finite:
+            raise NonFiniteError(["the batch"], batch=True)
+        return batch.to(self.device)
 
     def latent(self, n: int, step: int) -> Tensor | None:
         """The latent vectors of one step, or None for a generator that takes images."""
@@ -135,16 +205,21 @@ class Run:
         return torch.randn(n, self.generator.latent, generator=rng).to(self.device)
 
     def set_learning_rate(self, step: int) -> float:
-        """Set every optimiser's rate for this step and return the generator's."""
+        """Set every optimiser's rate for this step, as schedule and watch will have it, and return the generator's."""
         factor = schedule(self.settings, step)
-        for player in self.players.values():
+        if self.watch is not None and self.step.game is not None:
+            self.step.game.share = self.watch.share
+        for name, player in self.players.items():
             for group in player.optimizer.param_groups:
-                group["lr"] = player.peak * factor
-        return self.players["generator"].peak * factor
+                group["lr"] = player.peak * factor * self._share(name)
+        return self.players["generator"].peak * factor * self._share("generator")
+
+    def _share(self, player: str) -> float:
+        return 1.0 if self.watch is None else self.watch.rates[player]
 
     @torch.no_grad()
-    def validate(self, step: int, listeners: Sequence[Callback]) -> dict[str, float]:
-        """Score the averaged generator on the held-out images and tell the listeners.
+    def validate(self, step: int, listeners: Sequence[Callback], *, images: int | None = None) -> dict[str, float]:
+        """Score the averaged generator on the held-out images, or the first `images` of them, and tell the listeners.
 
         Returns:
             PSNR of the results in dB, of their inputs, and, where the recipe trains on sharp images too, of sharp
@@ -159,7 +234,7 @@ class Run:
             _tell(listeners, step, {}, rows)
             return {}
         values: dict[str, list[float]] = {"PSNR": [], "PSNR of input": [], "PSNR on sharp": []}
-        for pair in self.pairs:
+        for pair in self.pairs[:images]:
             batch = pair.to(self.device)
             with self._autocast():
                 restored = model.restore(batch.degraded.image)
@@ -173,15 +248,25 @@ class Run:
         finite = {name: [v for v in found if math.isfinite(v)] for name, found in values.items()}
         scores = {name: sum(found) / len(found) for name, found in finite.items() if found}
         _tell(listeners, step, scores, rows)
+        if self.patience is not None:
+            self.patience.see(scores)
         return scores
+
+    def finish(self, step: int, listeners: Sequence[Callback]) -> Model:
+        """Validate once more, unless patience has ended the run, and return the result: the best weights where it was asked for them."""
+        patience = self.patience
+        scores = patience.scores if patience is not None and patience.over else self.validate(step, listeners)
+        if patience is not None and patience.scores:
+            self.average.average.load_state_dict(patience.best.state_dict())
+            scores = patience.scores
+        return self._model(step, scores)
 
     def fixed_latent(self) -> Tensor:
         """The same latent vectors at every validation."""
         count = SHOWN * SHOWN
         return torch.randn(count, self.generator.latent, generator=seeding.generator(self.settings.seed, "fixed")).to(self.device)
 
-    def model(self, scores: dict[str, float]) -> Model:
-        """The result, with what is needed to know it again."""
+    def _model(self, step: int, scores: dict[str, float]) -> Model:
         used = sorted({name.partition("/")[0] for name in _part_names(self.recipe.content)})
         installed = {plugin.namespace: plugin for plugin in self.registry.plugins}
         provenance = {
@@ -190,29 +275,21 @@ class Run:
             "python": platform.python_version(),
             "device": self.device.type,
             "precision": self.precision,
-            "steps": self.settings.steps,
-            "training images": len(self.images),
+            "steps": step,
+            "training images": self.sources.count,
+            "training data": self.sources.kind,
             "recipe": self.recipe.origin,
         }
+        if self.origin is not None:
+            provenance["started from"] = self.origin
+        damaged = self.sources.finish()
+        if damaged:
+            provenance["images that could not be read"] = damaged
+        if self.watch is not None and self.watch.events:
+            provenance["watch"] = self.watch.report
         average = self.average.average
         latent = self.generator.consumes == "latent"
         return Model(average, self.recipe, self.critic if latent else None, provenance, scores, ema=self.settings.ema > 0)
-
-
-def _warn_of_skipped(skipped: Sequence[str]) -> None:
-    if skipped:
-        more = f" and {len(skipped) - 3} more" if len(skipped) > 3 else ""
-        warnings.warn(f"{len(skipped)} pictures are left out: {'; '.join(skipped[:3])}{more}", UserWarning, stacklevel=2)
-
-
-def _precision(asked: str, device: torch.device) -> str:
-    if asked != "auto":
-        return asked
-    if device.type == "cuda":
-        return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp32"
-    # Emulated bf16 is ten times slower than fp32, so only instructions count; torch has no public question for them.
-    there = any(getattr(torch.cpu, name, bool)() for name in ("_is_avx512_bf16_supported", "_is_amx_tile_supported"))
-    return "bf16" if device.type == "cpu" and there else "fp32"
 
 
 def _check_size(generator: Generator, side: int) -> None:

@@ -2,20 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from lightning_fabric import Fabric
 from torch import Tensor, nn
-from torch.optim import Optimizer
 
 from restorekit.engine.data import Batch
-from restorekit.errors import TrainingError
+from restorekit.engine.microbatches import MicroBatch, divide
+from restorekit.engine.players import Player
+from restorekit.engine.probe import Ear
+from restorekit.engine.sharing import SharedFeatures
 from restorekit.images import Degraded
 from restorekit.interfaces import Adversarial, Critic, Loss
 from restorekit.interfaces.adversarial import Images
+
+Autocast = Callable[[], AbstractContextManager[object]]
+
+CRITIC = "critic "
+"""Before the names of the critic's terms in reports."""
 
 
 @dataclass(frozen=True)
@@ -27,22 +35,21 @@ class Term:
     loss: Loss
 
 
-@dataclass
-class Player:
-    """A network, its optimiser and its peak learning rate; `network` may be wrapped by Fabric."""
+@dataclass(frozen=True)
+class Outcome:
+    """What a step has done.
 
-    network: nn.Module
-    optimizer: Optimizer
-    peak: float
-    clip: float | None = None
+    Attributes:
+        terms: the weighted terms by name.
+        loss: sum of the recipe's losses that compare with a target, or None where it has none.
+        critic: sum of the critic's terms, or None where it did not play.
+        signals: mean logits ``D(x)`` and ``D(G(z))``, and the norms of the gradients.
+    """
 
-    def update(self, fabric: Fabric, loss: Tensor) -> None:
-        """Back-propagate and step."""
-        self.optimizer.zero_grad(set_to_none=True)
-        fabric.backward(loss)
-        if self.clip is not None:
-            fabric.clip_gradients(self.network, self.optimizer, max_norm=self.clip, error_if_nonfinite=False)
-        self.optimizer.step()
+    terms: dict[str, float]
+    loss: float | None
+    critic: float | None
+    signals: dict[str, float]
 
 
 class Step:
@@ -52,8 +59,10 @@ class Step:
         fabric: runs backward passes.
         generator: with its optimiser.
         terms: the recipe's losses.
-        autocast: context in which networks run.
+        autocast: makes the context in which networks run.
         game: critic, objective, the objective's weight and the critic's steps, or None.
+        shared: feature networks that remember the images of a step.
+        micro_batches: parts into which a batch is divided.
     """
 
     def __init__(
@@ -61,66 +70,135 @@ class Step:
         fabric: Fabric,
         generator: Player,
         terms: Sequence[Term],
-        autocast: AbstractContextManager[object],
+        autocast: Autocast,
         game: Game | None = None,
+        shared: Sequence[SharedFeatures] = (),
+        micro_batches: int = 1,
     ) -> None:
         self.fabric, self.generator, self.terms, self.autocast, self.game = fabric, generator, terms, autocast, game
+        self.shared, self.micro_batches = shared, micro_batches
+        self.compared = [term.name for term in terms if term.loss.needs_target]
 
-    def __call__(self, batch: Batch, latent: Tensor | None) -> dict[str, float]:
-        """Train on one batch and report the weighted terms.
+    def __call__(self, batch: Batch, latent: Tensor | None, *, play: bool = True) -> Outcome:
+        """Train on one batch.
+
+        Args:
+            batch: on the device.
+            latent: the generator's input ``(N, Z)``, or None where it takes the degraded images.
+            play: whether the critic takes part.
 
         Raises:
-            TrainingError: a term that is not finite; it is named, and the weights are as before.
+            NonFiniteError: a term or a gradient; it is named.
         """
-        with self.autocast:
-            fake = self.generator.network(batch.degraded.image if latent is None else latent)
-        report: dict[str, Tensor] = {}
-        if self.game is not None:
-            report |= self.game.critic_rounds(self.fabric, batch, fake, self.autocast)
-        terms = {term.name: term.weight * term.loss(_finest(fake), batch.sharp, batch.degraded) for term in self.terms}
-        if self.game is not None:
-            terms |= self.game.generator_terms(batch, fake, self.autocast)
-        report |= terms
-        total = torch.stack([value.float() for value in terms.values()]).sum()
-        _require_finite(report)
-        self.generator.update(self.fabric, total)
-        return {name: float(value.detach()) for name, value in report.items()}
+        game = self.game if play else None
+        parts = divide(batch, latent, self.micro_batches)
+        numbers: dict[str, float] = {}
+        ready: list[Images] = []
+        if game is not None:
+            # The generator does not change in the critic's rounds, so one forward pass serves them all and, unless the
+            # batch is divided to save memory, the generator's own step too.
+            with torch.set_grad_enabled(len(parts) == 1):
+                ready = [self._make(part) for part in parts]
+            numbers |= game.critic_rounds(self.fabric, parts, [_detached(fake) for fake in ready], self.autocast)
+        sums: dict[str, Tensor] = {}
+        self.generator.optimizer.zero_grad(set_to_none=True)
+        for part in parts:
+            fake = ready[0] if game is not None and len(parts) == 1 else self._make(part)
+            terms = self._weighted(fake, part.batch)
+            if game is not None:
+                terms |= game.generator_terms(part, fake, self.autocast)
+            self.generator.backward(self.fabric, _total(terms) / len(parts))
+            _add(sums, terms, len(parts))
+            for features in self.shared:
+                features.clear()
+        numbers |= self.generator.update(self.fabric, sums, {})
+        return self._outcome(numbers, sums)
+
+    def _make(self, part: MicroBatch) -> Images:
+        with self.autocast():
+            made: Images = self.generator.network(part.batch.degraded.image if part.latent is None else part.latent)
+        return made
+
+    def losses(self, restored: Tensor, batch: Batch) -> Tensor:
+        """The sum of the recipe's weighted losses that compare with a target, without training."""
+        terms = self._weighted(restored, batch)
+        total = _total({name: terms[name] for name in self.compared})
+        for features in self.shared:
+            features.clear()
+        return total
+
+    def _weighted(self, fake: Images, batch: Batch) -> dict[str, Tensor]:
+        return {term.name: term.weight * term.loss(_finest(fake), batch.sharp, batch.degraded) for term in self.terms}
+
+    def _outcome(self, numbers: dict[str, float], sums: Mapping[str, Tensor]) -> Outcome:
+        critic = [value for name, value in numbers.items() if name.startswith(CRITIC)]
+        terms = {name: value for name, value in numbers.items() if name.startswith(CRITIC) or name in sums}
+        return Outcome(
+            terms,
+            sum(numbers[name] for name in self.compared) if self.compared else None,
+            sum(critic) if critic else None,
+            {name: value for name, value in numbers.items() if name not in terms},
+        )
 
 
 @dataclass
 class Game:
-    """The critic's side of adversarial training."""
+    """The critic's side of adversarial training.
+
+    Args:
+        critic: with its optimiser.
+        objective: what both minimise.
+        weight: of the objective's terms in the generator's loss.
+        rounds: steps of the critic for each of the generator's.
+        rest: loss below which the critic is not updated.
+        share: factor on `weight`, which the watch lowers.
+    """
 
     critic: Player
     objective: Adversarial
     weight: float
     rounds: int
+    rest: float = -math.inf
+    share: float = 1.0
+    ear: Ear = field(init=False)
 
-    def critic_rounds(self, fabric: Fabric, batch: Batch, fake: Images, autocast: AbstractContextManager[object]) -> dict[str, Tensor]:
-        """Train the critic on what the generator has just made.
+    def __post_init__(self) -> None:
+        self.ear = Ear(self.critic.network)
 
-        The generator does not change meanwhile, so one forward pass of it serves all rounds.
-        """
+    def critic_rounds(self, fabric: Fabric, parts: Sequence[MicroBatch], fakes: Sequence[Images], autocast: Autocast) -> dict[str, float]:
+        """Train the critic on what the generator has just made, detached, and report the last round."""
         critic = _as_critic(self.critic.network)
         critic.requires_grad_(True)
-        detached = tuple(image.detach() for image in fake) if isinstance(fake, tuple) else fake.detach()
-        report: dict[str, Tensor] = {}
+        numbers: dict[str, float] = {}
         for _ in range(self.rounds):
-            with autocast:
-                terms = self.objective.critic_terms(critic, batch.sharp, detached, _given(critic, batch.degraded))
-            report = {f"critic {name}": value for name, value in terms.items()}
-            _require_finite(report)
-            self.critic.update(fabric, torch.stack([value.float() for value in terms.values()]).sum())
+            sums: dict[str, Tensor] = {}
+            self.critic.optimizer.zero_grad(set_to_none=True)
+            for part, fake in zip(parts, fakes, strict=True):
+                self.ear.listen(part.batch.sharp, fake)
+                with autocast():
+                    terms = self.objective.critic_terms(critic, part.batch.sharp, fake, _given(critic, part.batch.degraded))
+                self.critic.backward(fabric, _total(terms) / len(parts))
+                _add(sums, {CRITIC + name: value for name, value in terms.items()}, len(parts))
+            numbers = self.critic.update(fabric, sums, self.ear.heard, self.rest)
             self.objective.constrain(critic)
-        return report
+        return numbers
 
-    def generator_terms(self, batch: Batch, fake: Images, autocast: AbstractContextManager[object]) -> dict[str, Tensor]:
+    def generator_terms(self, part: MicroBatch, fake: Images, autocast: Autocast) -> dict[str, Tensor]:
         """The objective's terms for the generator, with the critic's weights frozen so that no gradient is computed for them."""
         critic = _as_critic(self.critic.network)
         critic.requires_grad_(False)
-        with autocast:
-            terms = self.objective.generator_terms(critic, batch.sharp, fake, _given(critic, batch.degraded))
-        return {name: self.weight * value for name, value in terms.items()}
+        with autocast():
+            terms = self.objective.generator_terms(critic, part.batch.sharp, fake, _given(critic, part.batch.degraded))
+        return {name: self.share * self.weight * value for name, value in terms.items()}
+
+
+def _add(sums: dict[str, Tensor], terms: Mapping[str, Tensor], count: int) -> None:
+    for name, value in terms.items():
+        sums[name] = sums.get(name, 0) + value.detach().float() / count
+
+
+def _total(terms: Mapping[str, Tensor]) -> Tensor:
+    return torch.stack([value.float() for value in terms.values()]).sum()
 
 
 def _as_critic(network: nn.Module) -> Critic:
@@ -135,13 +213,8 @@ def _finest(fake: Images) -> Tensor:
     return fake[-1] if isinstance(fake, tuple) else fake
 
 
-def _require_finite(report: dict[str, Tensor]) -> None:
-    wrong = [name for name, value in report.items() if not torch.isfinite(value.detach())]
-    if wrong:
-        raise TrainingError(
-            f"{' and '.join(wrong)} became non-finite. Lower train.learning_rate, set train.clip_gradient, "
-            "or train with train.precision=fp32"
-        )
+def _detached(fake: Images) -> Images:
+    return tuple(image.detach() for image in fake) if isinstance(fake, tuple) else fake.detach()
 
 
 def term_names(parts: Iterable[str]) -> list[str]:

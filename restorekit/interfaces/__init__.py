@@ -8,6 +8,7 @@ because the signature is the schema of the part's options (see `restorekit.confi
 from restorekit.interfaces.adversarial import Adversarial
 from restorekit.interfaces.critic import Critic
 from restorekit.interfaces.degradation import Degradation
+from restorekit.interfaces.estimator import Estimator
 from restorekit.interfaces.features import Features
 from restorekit.interfaces.generator import Generator
 from restorekit.interfaces.loss import Loss
@@ -18,6 +19,7 @@ __all__ = [
     "Adversarial",
     "Critic",
     "Degradation",
+    "Estimator",
     "Features",
     "Generator",
     "Loss",

@@ -15,12 +15,17 @@ class Metric(nn.Module, ABC):
         needs_target: whether it compares with a reference.
         unit: such as ``dB``; empty for none.
         bounds: lowest and highest possible value.
+        downloads: whether it fetches weights from the network unless its options say otherwise.
+        definition: what else there is to say for the score to mean anything, such as network and digest
+            of weights; empty where the name says it all.
     """
 
     higher_is_better: bool
     needs_target: bool = True
     unit: str = ""
     bounds: tuple[float, float] = (float("-inf"), float("inf"))
+    downloads: bool = False
+    definition: str = ""
 
     @abstractmethod
     def forward(self, restored: Tensor, target: Tensor | None = None) -> Tensor:
@@ -34,6 +39,8 @@ class SetMetric(nn.Module, ABC):
     needs_target: bool = True
     unit: str = ""
     bounds: tuple[float, float] = (float("-inf"), float("inf"))
+    downloads: bool = False
+    definition: str = ""
 
     @abstractmethod
     def update(self, restored: Tensor, target: Tensor | None = None) -> None:

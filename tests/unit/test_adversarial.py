@@ -8,6 +8,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.func import functional_call
 
@@ -113,6 +114,27 @@ def test_value(objective: Adversarial, of_critic: Formula, of_generator: Formula
     terms = objective.critic_terms(critic, real, fake)
     assert sum(v.item() for k, v in terms.items() if k != "penalty") == pytest.approx(wanted_critic, rel=1e-12)
     assert sum(objective.generator_terms(critic, real, fake).values()).item() == pytest.approx(wanted_generator, rel=1e-12)
+
+
+@pytest.mark.parametrize("smoothing", [0.1, 0.3])
+def test_a_smoothed_label_is_the_critics_and_for_real_images_only(smoothing: float) -> None:
+    critic, (real, fake) = Patches(), images()
+    logits = [[m.detach() for m in critic(x)] for x in (real, fake)]
+    target = [torch.full_like(m, 1 - smoothing) for m in logits[0]]
+    gaps = [r - f.mean() for r, f in zip(*logits, strict=True)]
+    wanted = {
+        Minimax: [F.binary_cross_entropy_with_logits(m, t) for m, t in zip(logits[0], target, strict=True)],
+        NonSaturating: [F.binary_cross_entropy_with_logits(m, t) for m, t in zip(logits[0], target, strict=True)],
+        LeastSquares: [F.mse_loss(m, t) / 2 for m, t in zip(logits[0], target, strict=True)],
+        RelativisticAverageLeastSquares: [F.mse_loss(g, t) for g, t in zip(gaps, target, strict=True)],
+    }
+    for kind, values in wanted.items():
+        smooth, plain = kind(smoothing=smoothing), kind()
+        terms, usual = smooth.critic_terms(critic, real, fake), plain.critic_terms(critic, real, fake)
+        assert terms["real"].item() == pytest.approx(torch.stack(values).mean().item(), rel=1e-12)
+        assert torch.equal(terms["fake"], usual["fake"])
+        first, second = (objective.generator_terms(critic, real, fake) for objective in (smooth, plain))
+        assert all(torch.equal(first[name], second[name]) for name in second)
 
 
 @pytest.mark.parametrize("objective", [o for o, _, _ in FORMULAS], ids=lambda o: type(o).__name__)

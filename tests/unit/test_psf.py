@@ -88,6 +88,31 @@ def test_splat_is_bilinear():
     np.testing.assert_allclose(psfs.splat(path, 9)[0], expected, atol=1e-7)
 
 
+@pytest.mark.parametrize("reach", [(2, 5, 4), (5,)])
+def test_splat_is_linear_in_every_dimension(reach):
+    path = 4 * torch.rand(1, 30, 3, dtype=torch.float64, generator=rng(3)) - 2
+    radii = reach * 3 if len(reach) == 1 else reach
+    expected = np.zeros([2 * radius + 1 for radius in radii])
+    for place in path[0].numpy():
+        weights = (np.maximum(0, 1 - np.abs(np.arange(-radius, radius + 1) - x)) for radius, x in zip(radii, place, strict=True))
+        expected += np.einsum("i,j,k->ijk", *weights) / 30
+    np.testing.assert_allclose(psfs.splat(path, *reach)[0], expected, atol=1e-7)
+
+
+@settings(max_examples=40, deadline=None)
+@given(SEEDS, st.floats(0, 40), st.integers(2, 300))
+def test_a_sway_is_as_long_as_asked_and_centred(seed, length, points):
+    way = psfs.sways(torch.full((3,), length), points, rng(seed)).numpy()
+    np.testing.assert_allclose(np.abs(np.diff(way, axis=1)).sum(1), float(np.float32(length)), rtol=1e-9, atol=1e-12)
+    np.testing.assert_allclose(way.mean(1), 0, atol=1e-9)
+
+
+def test_sways_differ_and_go_both_ways():
+    way = psfs.sways(torch.full((500,), 10.0), 64, rng(1)).numpy()
+    assert abs((way[:, -1] > way[:, 0]).mean() - 0.5) < 0.1
+    assert np.std(np.ptp(way, axis=1)) > 1
+
+
 def test_curvature_is_the_spread_of_the_turn():
     path = paths(4000, 20.0, 0.3, 0.0, 200, 1).numpy()
     first, last = path[:, 1] - path[:, 0], path[:, -1] - path[:, -2]
@@ -160,6 +185,22 @@ def test_gaussians_are_scipys(sigma):
     delta[10, 10] = 1
     expected = scipy.ndimage.gaussian_filter(delta, sigma, radius=10) if sigma else delta
     np.testing.assert_allclose(psfs.gaussians(torch.tensor([sigma]), 10)[0], expected, atol=1e-6)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.floats(0, 30), min_size=1, max_size=4))
+def test_disks_are_centred_and_keep_the_light(radii):
+    assert_proper(psfs.disks(torch.tensor(radii), max(math.ceil(max(radii) - 0.5), 0)))
+
+
+@pytest.mark.parametrize("radius", [0.5, 0.8, 1.0, 2.3, 5.0, 11.7])
+def test_a_pixel_of_a_disk_has_the_share_of_its_area_inside(radius):
+    reach = max(math.ceil(radius - 0.5), 0)
+    fine = (np.arange(64 * (2 * reach + 1)) + 0.5) / 64 - reach - 0.5
+    inside = np.hypot(fine[:, None], fine) <= radius
+    expected = inside.reshape(2 * reach + 1, 64, 2 * reach + 1, 64).mean((1, 3)) / (math.pi * radius**2)
+    expected /= expected.sum()
+    np.testing.assert_allclose(psfs.disks(torch.tensor([radius]), reach)[0], expected, atol=0.01 * expected.max())
 
 
 def test_compose_is_the_full_convolution():

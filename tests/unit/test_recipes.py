@@ -115,7 +115,7 @@ def test_check_leaves_the_recipe_as_it_was() -> None:
         ({"losses": [{"part": "core/l1", "weight": float("inf")}]}, "losses.0.weight: got inf; expected float >= 0"),
         ({"losses": [], "critic": ..., "adversarial": ...}, "losses: missing; give at least one loss, or a critic"),
         ({"degradation": [{"part": "core/gaussian-noise", "sigma": -1}]}, "degradation.steps.0.sigma: got -1; expected float >= 0"),
-        ({"data": {"corp": 3}}, "data.corp: not an option of data. Did you mean crop? Options: train, validation"),
+        ({"data": {"corp": 3}}, "data.corp: not an option of data. Did you mean crop? Options: train, degraded"),
         ({"data": {"crop": 4}}, "data.crop: got 4; expected int >= 8"),
         ({"data": {"zoom": [1.0, 0.5]}}, "data: zoom: got [1.0, 0.5]; expected [low, high]"),
         ({"data": 3}, "data: got 3; expected keys and values"),

@@ -13,13 +13,22 @@ from PIL import Image
 
 import restorekit as rk
 from restorekit import photos, seeding
-from restorekit.engine.data import Images, PatchSource, _mirror, validation_pairs
+from restorekit.datasets import layouts
+from restorekit.datasets.photographs import Photographs
+from restorekit.engine.data import PatchSource, validation_pairs
+from restorekit.engine.patches import mirror
 from restorekit.errors import TrainingError
 from restorekit.settings import DataSettings
 
 
+def load(folder: str | Path, *, channels: int = 3, smallest: int = 32) -> Photographs:
+    images = Photographs(layouts.find(folder), channels=channels, smallest=smallest)
+    images.keep(2048)
+    return images
+
+
 def source(seed: int = 0, degradation: str = "core/camera-shake", **settings: object) -> PatchSource:
-    images = Images("bundled", channels=3, smallest=32)
+    images = load("bundled")
     data = DataSettings(**{"train": "bundled", "crop": 32, "batch": 4, **settings})  # type: ignore[arg-type]
     return PatchSource(images, data, rk.registry().create("degradation", degradation), seed)
 
@@ -42,7 +51,7 @@ def test_every_photograph_is_seen_once_an_epoch() -> None:
     patches = source(batch=1)
     count = len(patches.images)
     for epoch in range(2):
-        seen = [patches._indices(epoch * count + i)[0] for i in range(count)]
+        seen = [patches._chosen(epoch * count + i)[1] for i in range(count)]
         assert sorted(seen) == list(range(count))
 
 
@@ -50,7 +59,7 @@ def test_no_border_is_invented_inside_the_photograph(tmp_path: Path) -> None:
     """A patch equals the same place of the whole photograph, blurred whole with the PSF that the batch records."""
     pixels = np.random.default_rng(0).integers(0, 256, (160, 160, 3), dtype=np.uint8)
     Image.fromarray(pixels).save(tmp_path / "noise.png")
-    images = Images(str(tmp_path), channels=3, smallest=32)
+    images = load(tmp_path)
     shake = rk.registry().create("degradation", "core/camera-shake", length=[3, 9])
     patches = PatchSource(images, DataSettings(crop=32, batch=6, flips=False), shake, 0)
     whole = torch.from_numpy(pixels).permute(2, 0, 1)[None].float() / 255
@@ -88,7 +97,7 @@ def test_zoom_shrinks_the_photograph() -> None:
 
 @pytest.mark.parametrize("factor", [2, 4])
 def test_degradations_that_change_the_size(factor: int) -> None:
-    images = Images("bundled", channels=3, smallest=32)
+    images = load("bundled")
     down = rk.registry().create("degradation", "core/downscale", factor=factor)
     batch = PatchSource(images, DataSettings(crop=32, batch=2), down, 0).batch(0)
     assert batch.sharp.shape == (2, 3, 32, 32)
@@ -104,7 +113,7 @@ def test_masks_are_cut_like_the_picture() -> None:
 
 
 def test_validation_pairs_are_always_the_same() -> None:
-    images = Images("bundled", channels=3, smallest=32)
+    images = load("bundled")
     shake = rk.registry().create("degradation", "core/camera-shake")
     first, second = (validation_pairs(images, DataSettings(validation_images=2), shake, 0) for _ in range(2))
     assert len(first) == 2
@@ -119,29 +128,29 @@ def test_unusable_files_are_left_out_and_listed(tmp_path: Path) -> None:
     Image.new("RGB", (8, 8)).save(tmp_path / "small.png")
     Image.new("RGBA", (64, 64)).save(tmp_path / "alpha.png")
     Image.new("L", (64, 64)).save(tmp_path / "grey.png")
-    images = Images(str(tmp_path), channels=3, smallest=32)
+    images = load(tmp_path)
     assert len(images) == 3
-    assert all(pixels.shape[2] == 3 for pixels in images.pixels)
-    listed = "\n".join(images.skipped)
+    assert all(images.read(i).sharp.shape[2] == 3 for i in range(3))
+    listed = "\n".join(images.left_out)
     assert "broken.jpg" in listed
     assert "small.png: 8×8" in listed
 
 
 def test_grey_networks_get_grey_pictures() -> None:
-    images = Images("bundled", channels=1, smallest=32)
-    assert all(pixels.shape[2] == 1 for pixels in images.pixels)
+    images = load("bundled", channels=1)
+    assert all(images.read(i).sharp.shape[2] == 1 for i in range(len(images)))
 
 
 def test_an_empty_folder_and_one_image_are_refused(tmp_path: Path) -> None:
     with pytest.raises(rk.UserError, match="no images in this folder"):
-        Images(str(tmp_path), channels=3, smallest=32)
+        load(tmp_path)
     Image.new("RGB", (64, 64)).save(tmp_path / "one.png")
     with pytest.raises(TrainingError, match="only one usable image"):
-        Images(str(tmp_path), channels=3, smallest=32).split(0.1, 0)
+        load(tmp_path).split(0.1, 0)
 
 
 def test_holding_out_takes_every_image_once() -> None:
-    images = Images("bundled", channels=3, smallest=32)
+    images = load("bundled")
     kept, held = images.split(0.3, 0)
     assert sorted(kept.names + held.names) == sorted(images.names)
     assert len(held) == max(1, round(0.3 * len(images)))
@@ -152,7 +161,7 @@ def test_mirroring_agrees_with_numpy(start: int, length: int) -> None:
     reach = np.arange(start, start + 7)
     left, right = max(0, -start), max(0, start + 7 - length)
     expected = np.pad(np.arange(length), (left, right), mode="reflect")[reach + left]
-    np.testing.assert_array_equal(_mirror(reach, length), expected)
+    np.testing.assert_array_equal(mirror(reach, length), expected)
 
 
 def test_seeds_are_the_same_everywhere() -> None:

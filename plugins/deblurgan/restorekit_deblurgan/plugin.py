@@ -11,7 +11,7 @@ RESTOREKIT_INTERFACE = 1
 HERE = "restorekit_deblurgan"
 DEBLURGAN = "Kupyn et al., DeblurGAN, CVPR 2018, arXiv:1711.07064"
 PATCHGAN = "Isola et al., pix2pix, CVPR 2017, arXiv:1611.07004"
-COMPACT = "restorekit, 2026; after Chen et al., NAFNet, ECCV 2022, arXiv:2204.04676"
+COMPACT = "restorekit, 2026; after Chen et al., NAFNet, ECCV 2022, arXiv:2204.04676, and Schuler et al., TPAMI 2016, arXiv:1406.7444"
 
 
 @hookimpl
@@ -30,10 +30,10 @@ def restorekit_parts() -> Iterator[Part]:
         "generator",
         "compact",
         f"{HERE}.compact:Compact",
-        summary="small U-shaped network of gated blocks, the default",
+        summary="small U-shaped network of gated blocks, on its own or behind a blind deconvolution",
         paper=COMPACT,
         licence="Apache-2.0",
-        example={"width": 8, "blocks": [1, 1], "middle": 1},
+        example={"psf": {"part": "core/l0", "size": 5, "rounds": 1}, "width": 8, "blocks": [1], "middle": 1},
     )
     yield Part(
         "critic",
@@ -56,7 +56,7 @@ def restorekit_parts() -> Iterator[Part]:
         "recipe",
         "default",
         f"{HERE}:recipes/default.yaml",
-        summary="compact network on synthetic camera shake; makes the shipped model",
+        summary="blind deconvolution and a compact network, on synthetic camera shake; makes the shipped model",
         paper=COMPACT,
         licence="Apache-2.0",
     )

@@ -13,7 +13,7 @@ import restorekit
 from restorekit.images import Degraded
 from restorekit.interfaces import Restorer
 
-WEIGHTS = "weights/compact.safetensors"
+WEIGHTS = "weights/shipped.safetensors"
 
 
 class Shipped(Restorer):

@@ -1,4 +1,4 @@
-"""``train`` and ``bench``."""
+"""``train``."""
 
 from __future__ import annotations
 
@@ -62,20 +62,3 @@ def test_two_answers_to_one_question_are_refused(run: Run) -> None:
     shown = run("train", "dcgan/patches64", "--data", "a", "--set", "data.train=b")
     assert shown.code == 2
     assert "data.train" in shown.err
-
-
-@pytest.mark.parametrize("order", ["repeated", "listed"])
-def test_bench_runs_every_method_and_prints_the_table(order: str, run: Run, photo: Path, tmp_path: Path) -> None:
-    methods = (
-        ["--method", "test/negative", "--method", "test/random"] if order == "repeated" else ["--method", "test/negative", "test/random"]
-    )
-    out = tmp_path / "bench"
-    shown = run("bench", "run", photo.parent, *methods, "--out", out, "--device", "cpu")
-    assert shown.code == 0, shown.err
-    table = (out / "leaderboard.md").read_text()
-    for name in ("core/identity", "test/negative", "test/random"):
-        assert name in table
-        assert name in shown.out
-    assert table.strip() in run("bench", "table", out).out
-    rows = run("bench", "table", out, "--json").json
-    assert {row["method"] for row in rows} == {"core/identity", "test/negative", "test/random"}

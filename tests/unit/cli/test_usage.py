@@ -48,7 +48,23 @@ LEAVES = {name: command for name, command in EVERY.items() if not isinstance(com
 
 
 def test_the_commands_are_those_promised() -> None:
-    assert set(LEAVES) == {"list", "info", "plugins", "check", "degrade", "restore", "train", "bench run", "bench table"}
+    assert set(LEAVES) == {
+        "list",
+        "info",
+        "plugins",
+        "check",
+        "degrade",
+        "restore",
+        "data check",
+        "data organise",
+        "train",
+        "bench run",
+        "bench table",
+        "bench inputs",
+        "bench merge",
+        "bench diff",
+        "bench verify",
+    }
 
 
 @pytest.mark.parametrize("name", EVERY)

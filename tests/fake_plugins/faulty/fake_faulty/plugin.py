@@ -88,6 +88,15 @@ def _networks() -> Iterator[Part]:
         ("image-is-not-modified", "NormalisesInPlace"),
     ):
         yield part("features", name, f"features:{target}", example={"weights": "random"})
+    for name, target in (
+        ("psf-is-as-declared", "EvenSize"),
+        ("psf-spreads-light", "Negative"),
+        ("psf-is-centred", "OffCentre"),
+        ("flat-image-has-a-psf", "NothingForFlat"),
+        ("alone-as-in-a-batch", "FirstOfBatch"),
+        ("input-is-not-modified--psf", "BlursInPlace"),
+    ):
+        yield part("estimator", name, f"estimators:{target}")
 
 
 def _training() -> Iterator[Part]:

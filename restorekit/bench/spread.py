@@ -1,0 +1,140 @@
+"""Spreading the cells of a run over processes: in this one, in several on this machine, or as torchrun started them."""
+
+from __future__ import annotations
+
+import contextlib
+import datetime
+import logging
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from restorekit.bench import results
+from restorekit.bench.compute import Advance
+from restorekit.bench.compute import compute as compute_cells
+from restorekit.bench.job import ENDED, Job, Prepared, prepare
+from restorekit.errors import UserError
+
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
+
+PATIENCE = datetime.timedelta(days=30)
+"""How long a process waits for the slowest; half an hour, torch's default, is too short."""
+
+# In a process that Fabric starts, this module is imported before Fabric announces its rank on the terminal.
+logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
+
+
+def is_first() -> bool:
+    """Whether this process is the one that writes and prints; always, unless torchrun started several."""
+    return not _by_torchrun() or os.environ.get("RANK") == "0"
+
+
+def _by_torchrun() -> bool:
+    return "TORCHELASTIC_RUN_ID" in os.environ and int(os.environ.get("WORLD_SIZE", "1")) > 1
+
+
+def compute(job: Job, prepared: Prepared) -> dict[str, str]:
+    """Compute what is to do, and return when all of it is done.
+
+    Returns:
+        Why the process of a method ended early, by label; empty unless methods run in processes of their own.
+
+    Raises:
+        UserError: a process ended early; what was computed is kept.
+    """
+    if _by_torchrun():
+        _join(job, prepared)
+        return {}
+    ended = {}
+    if not job.isolate:
+        if job.devices == 1:
+            _share(job, prepared, prepared.todo, 0, 1)
+        else:
+            reason = _launched(job, prepared, prepared.todo)
+            if reason:
+                raise UserError(f"{ENDED} {reason}; what was computed is kept. Run the same command again to go on")
+        return {}
+    for label in prepared.todo:
+        reason = _launched(job, prepared, [label])
+        if reason:
+            ended[label] = reason
+    return ended
+
+
+def _share(job: Job, prepared: Prepared, labels: Sequence[str], rank: int, world: int) -> None:
+    """Compute this process's part of the cells of some methods."""
+    cells = prepared.cells[rank::world]
+    field = [(one, prepared.entries[one.label]["fingerprint"]) for one in prepared.field if one.label in labels]
+    store = prepared.place.store
+    total = sum(not store.has(one.label, fingerprint, cell) for one, fingerprint in field for cell in cells)
+    before = torch.get_num_threads()
+    torch.set_num_threads(job.threads)
+    try:
+        with _bar(job.progress and rank == 0, total) as advance:
+            compute_cells(prepared.plan, prepared.inputs, field, cells, prepared.place, advance, prepared.about["inputs"])
+    finally:
+        torch.set_num_threads(before)
+
+
+def _join(job: Job, prepared: Prepared) -> None:
+    """Take this process's part of the cells, as torchrun numbers it."""
+    from lightning_fabric import Fabric
+    from lightning_fabric.strategies.ddp import DDPStrategy
+
+    local, world = int(os.environ["LOCAL_WORLD_SIZE"]), int(os.environ["WORLD_SIZE"])
+    patient = DDPStrategy(timeout=PATIENCE)
+    fabric: Any = Fabric(accelerator=prepared.place.device.type, devices=local, num_nodes=world // local, strategy=patient)
+    fabric.launch()
+    own = replace(prepared, place=replace(prepared.place, device=fabric.device))
+    _share(job, own, own.todo, fabric.global_rank, fabric.world_size)
+    fabric.barrier()
+
+
+def _launched(job: Job, prepared: Prepared, labels: Sequence[str]) -> str:
+    """Compute in `job.devices` processes of their own; returns why one ended early, or an empty text."""
+    from lightning_fabric import Fabric
+    from torch.multiprocessing.spawn import ProcessExitedException
+
+    kind = prepared.place.device.type
+    given = [one.given for one in prepared.field if one.label in labels]
+    if not all(given):
+        raise UserError("Python functions cannot be sent to other processes; write FILE.py:FUNCTION, or leave devices and isolation out")
+    if not (job.out / results.MANIFEST).exists():
+        results.write(job.out, prepared.about, [])  # spares the other processes reading every picture
+    try:
+        fabric: Any = Fabric(accelerator=kind, devices=job.devices, strategy="ddp_spawn")
+        fabric.launch(
+            partial(_worker, job=replace(job, methods=tuple(given)), labels=list(labels))
+        )  # Fabric takes no frozen dataclass as an argument
+    except ProcessExitedException as fault:
+        return f"with {fault.signal_name or f'exit code {fault.exit_code}'}"
+    return ""
+
+
+def _worker(fabric: Fabric, job: Job, labels: Sequence[str]) -> None:
+    """What each process does: prepare anew, because nothing but plain values travels, and take its part."""
+    _share(job, prepare(job, device=fabric.device), labels, fabric.global_rank, fabric.world_size)
+
+
+@contextlib.contextmanager
+def _bar(shown: bool, total: int) -> Iterator[Advance]:
+    """A function to call with the method's name at the end of each of `total` steps."""
+    if not shown:
+        yield lambda label: None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task("", total=total)
+
+        def advance(label: str) -> None:
+            bar.update(task, description=label, advance=1)
+
+        yield advance

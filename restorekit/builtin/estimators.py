@@ -1,0 +1,265 @@
+"""Blind estimation of the point-spread function with a sparse-gradient prior."""
+
+from __future__ import annotations
+
+import math
+from typing import Annotated, Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+import torch.nn.functional as F
+from annotated_types import Ge, Gt, Interval, Lt
+from scipy import ndimage
+from scipy.fft import next_fast_len
+from torch import Tensor
+
+from restorekit.builtin.convolution import mirror
+from restorekit.interfaces import Estimator
+
+COARSEST = 5
+"""Size of the PSF on the coarsest scale, where almost any blur is a spot and cannot be mistaken."""
+
+SCALE = math.sqrt(0.5)
+"""From one scale to the next coarser one: a PSF found on one is close enough to start from on the next."""
+
+GROWTH = 4.0
+"""Factor by which the splitting weight grows. 2, the usual value, takes twice the time and ends in poor PSFs more often."""
+
+RELAXED = 1e5
+"""Splitting weight at which the sharp image and its sparse gradients agree."""
+
+FAINT = 0.05
+"""Share of the brightest entry below which an entry of a PSF counts as noise."""
+
+STARTS = ((1, 1, 1), (0.5, 1, 1), (2.5, 1, 1), (1, 4, 1), (1, 1, 0.75))
+"""Factors of sparsity, smoothness and size in each search: what leads one of them astray seldom misleads them all.
+
+Of 15 photographs that are hard for one search, one gained 1.5 dB and more from deconvolution in 8 cases, five in 9,
+and their mean went from -0.1 to +1.7 dB. The energy of the result picks the best search; the true PSF's is lower still.
+"""
+
+DECIDED = 0.5
+"""Scale from which only the best search goes on. Deciding on the finest scale instead takes three times as long, for the same."""
+
+VISIBLE = 1e-4
+"""Squared gradient from which a pixel counts as an edge in the energy."""
+
+SPECK = 0.1
+"""Share of the light below which a connected part of a PSF counts as noise."""
+
+
+class L0Estimator(Estimator):
+    """PSF of a shaken camera, by alternating between a sharp image of few edges and the PSF, from coarse to fine.
+
+    On each scale the image is first sharpened with the present PSF under a prior that counts non-zero
+    gradients, solved by half-quadratic splitting; then the PSF is fitted by least squares between the
+    gradients of that image and of the blurred one. Faint entries and specks are removed and the PSF is
+    moved to its centroid. Everything is a handful of Fourier transforms: about a second for a photograph of
+    half a megapixel on one core. It needs edges: little texture, or only texture, can mislead it. So the
+    coarse scales are searched several times with different weights, and the search whose result has the least energy
+    goes on. While training there is one search, which is faster, and a network behind it should see wrong PSFs too.
+
+    Papers: Xu, Zheng & Jia, "Unnatural L0 sparse representation for natural image deblurring", CVPR
+    2013; alternation and scales after Cho & Lee, "Fast motion deblurring", SIGGRAPH Asia 2009.
+
+    Args:
+        size: of the PSF in pixels, odd; the longest blur that it can find. Images narrower than three times
+            this are searched for a shorter one.
+        sparsity: weight of the gradient count against the squared error of the blurred image.
+        smoothness: weight of the PSF's squared norm, for an image of 481×321 pixels.
+        rounds: alternations on each scale.
+        starts: searches.
+        window: height and width of the part that is looked at, the one with the strongest gradients; larger
+            images cost no more.
+    """
+
+    def __init__(
+        self,
+        *,
+        size: Annotated[int, Ge(5), Lt(256)] = 31,
+        sparsity: Annotated[float, Gt(0)] = 4e-3,
+        smoothness: Annotated[float, Gt(0)] = 8.0,
+        rounds: Annotated[int, Ge(1)] = 5,
+        starts: Annotated[int, Interval(ge=1, le=len(STARTS))] = len(STARTS),
+        window: Annotated[int, Ge(64)] = 512,
+    ) -> None:
+        super().__init__()
+        if size % 2 == 0:
+            raise ValueError(f"size: {size} is even; a PSF has a middle pixel, so give an odd size")
+        self.size, self.sparsity, self.smoothness = size, sparsity, smoothness
+        self.rounds, self.starts, self.window = rounds, starts, window
+        self.eval()  # only a network that trains around it puts it into training mode
+
+    @torch.no_grad()
+    def forward(self, image: Tensor) -> Tensor:
+        """Estimate ``(N, size, size)`` from ``(N, C, H, W)``."""
+        # Fourier transforms need float32, whatever the networks around them run in.
+        with torch.autocast(image.device.type, enabled=False):
+            blurred = self._cut(image.float().mean(dim=1))
+            found = [self._search(one[None]) for one in blurred]
+            return torch.cat([F.pad(psf, ((self.size - psf.shape[-1]) // 2,) * 4) for psf in found])
+
+    def _search(self, blurred: Tensor) -> Tensor:
+        """From the coarsest scale to the finest, ``(1, H, W)`` to ``(1, s, s)``."""
+        longest = min(self.size, max(COARSEST, min(blurred.shape[-2:]) // 3 | 1))
+        scales = [1.0]
+        while longest * scales[-1] * SCALE >= COARSEST:
+            scales.append(scales[-1] * SCALE)
+        spot = blurred.new_zeros(1, COARSEST, COARSEST)
+        spot[:, COARSEST // 2, COARSEST // 2] = 0.5  # a small push along one axis, since a perfect dot would stay one
+        spot[:, COARSEST // 2, COARSEST // 2 - 1 : COARSEST // 2 + 2 : 2] = 0.25
+        searches = [(spot, start) for start in STARTS[: 1 if self.training else self.starts]]
+        for scale in reversed(scales):
+            height, width = (max(2, round(side * scale)) for side in blurred.shape[-2:])
+            small = F.interpolate(blurred[:, None], size=(height, width), mode="bilinear", antialias=True, align_corners=False)[:, 0]
+            searches = [(self._on_scale(small, psf, start, longest * scale), start) for psf, start in searches]
+            if len(searches) > 1 and scale >= DECIDED:
+                searches = [min(searches, key=lambda search: _energy(small, search[0], self.sparsity))]
+        return searches[0][0]
+
+    def _cut(self, grey: Tensor) -> Tensor:
+        """The part of each image, ``(N, h, w)``, with the strongest gradients."""
+        height, width = (min(side, self.window) for side in grey.shape[-2:])
+        if (height, width) == tuple(grey.shape[-2:]):
+            return grey
+        energy = (grey[:, 1:, 1:] - grey[:, :-1, 1:]).abs() + (grey[:, 1:, 1:] - grey[:, 1:, :-1]).abs()
+        table = F.pad(energy.double().cumsum(1).cumsum(2), (1, 0, 1, 0))  # summed-area table
+        rows, columns = grey.shape[-2] - height + 1, grey.shape[-1] - width + 1
+        upper, lower = table[:, :rows], table[:, height - 1 :]
+        total = lower[..., width - 1 :] - lower[..., :columns] - upper[..., width - 1 :] + upper[..., :columns]
+        best = total.flatten(1).argmax(1).tolist()
+        corners = [divmod(place, total.shape[2]) for place in best]
+        return torch.stack([one[top : top + height, left : left + width] for one, (top, left) in zip(grey, corners, strict=True)])
+
+    def _on_scale(self, blurred: Tensor, psf: Tensor, start: tuple[float, float, float], longest: float) -> Tensor:
+        height, width = blurred.shape[-2:]
+        size = math.ceil(longest * start[2]) | 1
+        psf = F.interpolate(psf[:, None], size=(size, size), mode="bilinear", align_corners=True)[:, 0]
+        psf = psf / psf.sum(dim=(1, 2), keepdim=True)
+        framed = _framed(blurred, size)
+        inside = (slice(None), slice(size, size + height), slice(size, size + width))
+        fit = _PsfFit(blurred, self.smoothness * start[1])
+        sparsity = self.sparsity * start[0]
+        for _ in range(self.rounds):
+            psf = _tidy(fit(sparse_deconvolution(framed, psf, sparsity)[inside], size))
+            sparsity = max(sparsity / 1.1, 1e-4)  # details come back once the coarse edges have settled
+        return psf
+
+
+def _energy(blurred: Tensor, psf: Tensor, sparsity: float) -> float:
+    """What `sparse_deconvolution` minimises, per pixel, at its result; ``(1, H, W)`` and ``(1, s, s)``."""
+    height, width = blurred.shape[-2:]
+    size = psf.shape[-1]
+    framed = _framed(blurred, size)
+    sharp = sparse_deconvolution(framed, psf, sparsity)
+    again = torch.fft.irfft2(_transfer(psf, *framed.shape[-2:]) * torch.fft.rfft2(sharp), s=framed.shape[-2:])
+    inside = (slice(None), slice(size, size + height), slice(size, size + width))
+    across, along = (torch.roll(sharp, -1, dim) - sharp for dim in (2, 1))
+    edges = (across.square() + along.square() > VISIBLE)[inside].float().mean()
+    return float((again - framed)[inside].square().mean() + sparsity * edges)
+
+
+def sparse_deconvolution(blurred: Tensor, psf: Tensor, sparsity: float) -> Tensor:
+    """The image of few edges that, convolved with its PSF, is near the blurred one; borders wrap around.
+
+    Minimises ``|psf * x - blurred|² + sparsity · (number of pixels with a gradient)``.
+
+    Args:
+        blurred: ``(N, H, W)``.
+        psf: ``(N, s, s)``.
+        sparsity: as in `L0Estimator`.
+
+    Returns:
+        ``(N, H, W)``.
+    """
+    height, width = blurred.shape[-2:]
+    transfer = _transfer(psf, height, width)
+    right, down = _differences(height, width, blurred.device)
+    explained = transfer.conj() * torch.fft.rfft2(blurred)
+    power, edges = _power(transfer), _power(right) + _power(down)
+    sharp, weight = blurred, 2 * sparsity
+    while weight < RELAXED:
+        across, along = torch.roll(sharp, -1, 2) - sharp, torch.roll(sharp, -1, 1) - sharp
+        flat = across.square() + along.square() < sparsity / weight
+        spectra = torch.fft.rfft2(torch.stack((across.masked_fill(flat, 0), along.masked_fill(flat, 0))))
+        wanted = explained + weight * (right.conj() * spectra[0] + down.conj() * spectra[1])
+        sharp = torch.fft.irfft2(wanted / (power + weight * edges), s=(height, width))
+        weight *= GROWTH
+    return sharp
+
+
+class _PsfFit:
+    """Least squares between the gradients of a sharp and of the blurred image, ``(N, H, W)``."""
+
+    def __init__(self, blurred: Tensor, smoothness: float) -> None:
+        self.shape = blurred.shape[-2:]
+        self.window = _rise(self.shape[0], blurred.device)[:, None] * _rise(self.shape[1], blurred.device)
+        self.penalty = smoothness * self.shape[0] * self.shape[1] / (481 * 321)
+        self.blurred = self._spectra(blurred)
+
+    def _spectra(self, image: Tensor) -> Tensor:
+        across = F.pad(image[..., 1:] - image[..., :-1], (0, 1))
+        along = F.pad(image[..., 1:, :] - image[..., :-1, :], (0, 0, 0, 1))
+        spectra: Tensor = torch.fft.rfft2(torch.stack((across, along), dim=1) * self.window)
+        return spectra
+
+    def __call__(self, sharp: Tensor, size: int) -> Tensor:
+        spectra = self._spectra(sharp)
+        fitted = (spectra.conj() * self.blurred).sum(1) / (_power(spectra).sum(1) + self.penalty)
+        radius = size // 2
+        psf: Tensor = torch.roll(torch.fft.irfft2(fitted, s=self.shape), (radius, radius), (1, 2))
+        return psf[:, :size, :size]
+
+
+def _tidy(psf: Tensor) -> Tensor:
+    """PSFs without negative, faint and stray entries, moved to their centroid, sum 1."""
+    tidied = np.stack([_tidied(one) for one in psf.cpu().numpy()])
+    return torch.from_numpy(tidied).to(psf)
+
+
+def _tidied(psf: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    psf = np.where(psf < FAINT * psf.max(), 0, psf).clip(min=0)
+    labels, count = ndimage.label(psf, np.ones((3, 3)))
+    light = ndimage.sum_labels(psf, labels, np.arange(count + 1))
+    psf = np.where((light >= SPECK * psf.sum())[labels], psf, 0)
+    middle = np.array(psf.shape) // 2
+    if not psf.any():  # nothing fits: no blur rather than no light
+        psf[tuple(middle)] = 1
+    psf = ndimage.shift(psf, middle - np.array(ndimage.center_of_mass(psf)), order=1).clip(min=0)
+    centred: npt.NDArray[Any] = psf / psf.sum()
+    return centred
+
+
+def _framed(image: Tensor, radius: int) -> Tensor:
+    """`image` in a mirrored frame of at least `radius`, of a size whose Fourier transform is fast."""
+    height, width = image.shape[-2:]
+    bottom, right = (next_fast_len(side + 2 * radius, real=True) - side - radius for side in (height, width))
+    return mirror(image, (radius, bottom, radius, right))
+
+
+def _transfer(psf: Tensor, height: int, width: int) -> Tensor:
+    radius = psf.shape[-1] // 2
+    padded = F.pad(psf, (0, width - psf.shape[-1], 0, height - psf.shape[-2]))
+    transfer: Tensor = torch.fft.rfft2(torch.roll(padded, (-radius, -radius), (1, 2)))
+    return transfer
+
+
+def _differences(height: int, width: int, device: torch.device) -> tuple[Tensor, Tensor]:
+    """Transfer functions of the differences to the right and lower neighbour."""
+    across = torch.exp(2j * math.pi * torch.fft.rfftfreq(width, device=device)) - 1
+    along = torch.exp(2j * math.pi * torch.fft.fftfreq(height, device=device)) - 1
+    return across.expand(height, -1), along[:, None].expand(-1, len(across))
+
+
+def _power(spectrum: Tensor) -> Tensor:
+    power: Tensor = torch.view_as_real(spectrum).square().sum(-1)
+    return power
+
+
+def _rise(length: int, device: torch.device) -> Tensor:
+    """A window that rises over 16 pixels at each end: what lies outside the image must not look like an edge."""
+    steps = min(16, length // 4)
+    distance = torch.arange(length, device=device)
+    distance = torch.minimum(distance, length - 1 - distance)
+    return 0.5 - 0.5 * torch.cos(math.pi * ((distance + 0.5) / max(steps, 1)).clamp(max=1))

@@ -1,0 +1,50 @@
+"""What is refused before time is spent: settings that do not go together, or not with this machine."""
+
+from __future__ import annotations
+
+import os
+import shutil
+
+import torch
+
+from restorekit.errors import TrainingError
+from restorekit.interfaces import Critic, Generator
+from restorekit.recipes import Recipe
+from restorekit.settings import DataSettings, TrainSettings
+
+
+def networks(
+    recipe: Recipe, data: DataSettings, settings: TrainSettings, generator: Generator, critic: Critic | None, device: torch.device
+) -> None:
+    """Check that networks and settings fit each other.
+
+    Raises:
+        TrainingError: they do not; with the key to change.
+    """
+    if critic is not None and critic.channels != generator.channels:
+        raise TrainingError(f"critic: judges {critic.channels} channels, the generator makes {generator.channels}; set critic.channels")
+    if data.batch % settings.micro_batches:
+        raise TrainingError(f"train.micro_batches: {settings.micro_batches} equal parts do not make data.batch={data.batch}")
+    if settings.patience is not None and generator.consumes == "latent":
+        raise TrainingError("train.patience: a generator that makes images from latent vectors has no PSNR to wait for; leave it out")
+    if settings.critic_start and not recipe.content["losses"]:
+        raise TrainingError("train.critic_start: without losses there is nothing to train by before the critic joins; set it to 0")
+    if settings.compile and device.type == "cpu" and not any(map(shutil.which, (os.environ.get("CXX", "c++"), "g++", "clang++"))):
+        raise TrainingError("train.compile: needs a C++ compiler on the processor; install g++, or set train.compile=false")
+
+
+def precision(asked: str, device: torch.device) -> str:
+    """The precision for `train.precision`: ``fp32``, ``bf16`` or ``fp16``.
+
+    Raises:
+        TrainingError: fp16 on something else than CUDA.
+    """
+    if asked == "fp16" and device.type != "cuda":
+        raise TrainingError(f"train.precision: fp16 needs a CUDA device, this run is on {device.type}; set train.precision to bf16 or fp32")
+    if asked != "auto":
+        return asked
+    if device.type == "cuda":
+        return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp32"
+    # Emulated bf16 is ten times slower than fp32, so only instructions count; torch has no public question for them.
+    there = any(getattr(torch.cpu, name, bool)() for name in ("_is_avx512_bf16_supported", "_is_amx_tile_supported"))
+    return "bf16" if device.type == "cpu" and there else "fp32"

@@ -1,0 +1,41 @@
+"""A batch divided into parts, for networks that need more memory for the whole than there is."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from restorekit.engine.data import Batch
+from restorekit.images import Degraded
+
+
+@dataclass(frozen=True)
+class MicroBatch:
+    """Some of the images of a batch, and their latent vectors."""
+
+    batch: Batch
+    latent: Tensor | None
+
+
+def divide(batch: Batch, latent: Tensor | None, count: int) -> list[MicroBatch]:
+    """`count` parts of equal size; the batch must be a multiple of it."""
+    if count == 1:
+        return [MicroBatch(batch, latent)]
+    size = len(batch.sharp) // count
+    return [
+        MicroBatch(_slice(batch, slice(start, start + size)), None if latent is None else latent[start : start + size])
+        for start in range(0, len(batch.sharp), size)
+    ]
+
+
+def _slice(batch: Batch, some: slice) -> Batch:
+    whole = batch.degraded
+    reference = whole.reference
+    degraded = Degraded(
+        whole.image[some],
+        None if whole.mask is None else whole.mask[some],
+        {name: value[some] for name, value in whole.params.items()},
+        None if reference is None else reference[some],
+    )
+    return Batch(batch.sharp[some], degraded)

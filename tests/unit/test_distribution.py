@@ -1,0 +1,197 @@
+"""FID and KID against formulas with scipy's root of a matrix, and against torchmetrics."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import scipy.linalg
+import torch
+from torch import Tensor, nn
+from torchmetrics.image.fid import FrechetInceptionDistance
+from torchmetrics.image.kid import KernelInceptionDistance
+
+from restorekit import registry
+from restorekit.builtin.distribution import Fid, Kid
+from restorekit.errors import ConfigError, ImageError, UserError
+from restorekit.interfaces import Features, SetMetric
+
+WEIGHTS = Path(__file__).parents[2] / "../shared/data/weights/squeezenet1_0.safetensors"
+PHOTOS = Path(__file__).parents[2] / "../shared/data/cbsd68"
+
+
+class Colours(Features):
+    """Nine numbers a picture: means of a few functions of its colours. No network, so that sets can be large."""
+
+    layers = ("colours",)
+    weights = "random"
+    seed = 0
+
+    def forward(self, image: Tensor, layers: Sequence[str]) -> dict[str, Tensor]:
+        image = image.expand(-1, 3, -1, -1)
+        return {"colours": torch.cat([image, image**2, image.roll(1, 1) * image], 1)}
+
+
+def sets(n: int, seed: int = 0) -> tuple[Tensor, Tensor]:
+    rng = torch.Generator().manual_seed(seed)
+    target = torch.rand(n, 3, 1, 1, generator=rng) * torch.rand(n, 3, 8, 8, generator=rng)
+    restored = (0.9 * target + 0.05 * torch.rand(n, 3, 8, 8, generator=rng)).mul(255).round() / 255
+    return restored, target.mul(255).round() / 255
+
+
+def vectors(image: Tensor) -> np.ndarray[Any, Any]:
+    return np.asarray(Colours()(image.double(), ["colours"])["colours"].mean((2, 3)).numpy())
+
+
+def fid_by_scipy(first: np.ndarray[Any, Any], second: np.ndarray[Any, Any]) -> float:
+    covariances = np.cov(first, rowvar=False), np.cov(second, rowvar=False)
+    root = scipy.linalg.sqrtm(covariances[0] @ covariances[1])
+    shift = first.mean(0) - second.mean(0)
+    return float(shift @ shift + np.trace(covariances[0] + covariances[1] - 2 * root.real))
+
+
+def kid_by_loops(first: np.ndarray[Any, Any], second: np.ndarray[Any, Any]) -> float:
+    n, d = first.shape
+
+    def kernel(x: np.ndarray[Any, Any], y: np.ndarray[Any, Any]) -> float:
+        return float((x @ y / d + 1) ** 3)
+
+    own = [sum(kernel(s[i], s[j]) for i in range(n) for j in range(n) if i != j) / (n * (n - 1)) for s in (first, second)]
+    return sum(own) - 2 * sum(kernel(x, y) for x in first for y in second) / n**2
+
+
+@pytest.mark.parametrize("n", [30, 200])
+def test_fid_equals_scipy(n: int) -> None:
+    restored, target = sets(n)
+    metric = Fid(features=Colours(), layer="colours", resize=None)
+    metric.update(restored[:7], target[:7])
+    metric.update(restored[7:], target[7:])
+    assert metric.compute() == pytest.approx(fid_by_scipy(vectors(restored), vectors(target)), rel=1e-4)
+    assert f"{n} samples" in metric.definition
+
+
+def test_fid_with_fewer_samples_than_features() -> None:
+    """The covariances are singular and the root of their product is not to be had; for one direction it is known."""
+    metric = Fid(features=Colours(), layer="colours", resize=None)
+    target = torch.tensor([0.0, 1.0]).view(2, 1, 1, 1).expand(2, 3, 4, 4)
+    metric.update(target * 0.2, target)
+    first, second = vectors(torch.tensor([0.0, 51 / 255]).view(2, 1, 1, 1).expand(2, 3, 4, 4)), vectors(target)
+    # Both spread along one line each; the trace of the root is the product of the spreads and of the cosine of the angle.
+    a, b = (s[1] - s[0] for s in (first, second))
+    shift = first.mean(0) - second.mean(0)
+    wanted = shift @ shift + (a @ a + b @ b) / 2 - abs(a @ b)
+    assert metric.compute() == pytest.approx(float(wanted), rel=1e-5)
+
+
+def test_fid_equals_torchmetrics() -> None:
+    restored, target = sets(300)
+    metric = Fid(features=Colours(), layer="colours", resize=None)
+    metric.update(restored, target)
+    theirs = FrechetInceptionDistance(feature=_Flat(), normalize=True, input_img_size=(3, 8, 8)).set_dtype(torch.float64)
+    theirs.update(restored, real=False)
+    theirs.update(target, real=True)
+    assert metric.compute() == pytest.approx(float(theirs.compute()), rel=1e-3)
+
+
+class _Flat(nn.Module):
+    """The same features as torchmetrics takes them: from bytes, one vector a picture."""
+
+    num_features = 9
+
+    def forward(self, image: Tensor) -> Tensor:
+        scaled = image.double() / 255 if image.dtype == torch.uint8 else image.double()
+        return Colours()(scaled, ["colours"])["colours"].mean((2, 3))
+
+
+def test_kid_equals_its_formula_and_torchmetrics() -> None:
+    restored, target = sets(25)
+    metric = Kid(features=Colours(), layer="colours", resize=None)
+    metric.update(restored, target)
+    assert metric.compute() == pytest.approx(kid_by_loops(vectors(restored), vectors(target)), rel=1e-5)
+    with torch.random.fork_rng():
+        theirs = KernelInceptionDistance(feature=_Flat(), subsets=1, subset_size=25, normalize=True)
+        theirs.update(restored, real=False)
+        theirs.update(target, real=True)
+        assert metric.compute() == pytest.approx(float(theirs.compute()[0]), rel=1e-3)
+
+
+def test_kid_of_large_sets_is_a_mean_over_subsets() -> None:
+    restored, target = sets(120)
+    state = torch.get_rng_state()
+    scores = {}
+    for seed in (0, 0, 1):
+        metric = Kid(features=Colours(), layer="colours", resize=None, subsets=30, subset_size=40, seed=seed)
+        metric.update(restored, target)
+        assert metric.compute() == scores.setdefault(seed, metric.compute())
+        assert "30 subsets of 40 (standard deviation " in metric.definition
+    assert scores[0] != scores[1]
+    whole = kid_by_loops(vectors(restored), vectors(target))
+    assert scores[0] == pytest.approx(whole, rel=0.5)
+    assert torch.equal(torch.get_rng_state(), state)
+
+
+@pytest.mark.parametrize("metric", [Fid, Kid])
+def test_equal_sets_score_next_to_nothing(metric: type[Fid | Kid]) -> None:
+    _, target = sets(60)
+    built = metric(features=Colours(), layer="colours", resize=None)
+    built.update(target, target)
+    assert abs(built.compute()) < 1e-2
+    if metric is Fid:
+        assert built.compute() == pytest.approx(0, abs=1e-9)
+
+
+def test_the_size_of_the_pictures_is_part_of_the_definition() -> None:
+    rng = torch.Generator().manual_seed(0)
+    image = torch.rand(2, 3, 70, 90, generator=rng)
+    spec = {"part": "core/squeezenet", "weights": "random"}
+    sizes = {}
+    for resize in (64, 96, None):
+        metric: Any = registry().create("set-metric", "core/fid", features=spec, layer="features.5", resize=resize)
+        metric.update(image, image.flip(0) * 0.8)
+        sizes[resize] = metric.compute()
+        assert (f"{resize}×{resize}, bicubic with antialiasing" if resize else "as they are") in metric.definition
+        assert metric.definition.startswith("SqueezeNet with weights random ")
+    assert len(set(sizes.values())) == 3
+
+
+def test_what_cannot_be_built_or_scored() -> None:
+    spec = {"part": "core/squeezenet", "weights": "random"}
+    with pytest.raises((UserError, ConfigError), match="no layer 'avgpool'"):
+        registry().create("set-metric", "core/fid", features=spec)
+    metric = Fid(features=Colours(), layer="colours", resize=None)
+    restored, target = sets(2)
+    with pytest.raises(ImageError, match="at least 2 pictures, this one has 0"):
+        metric.compute()
+    with pytest.raises(ImageError, match="pass target"):
+        metric.update(restored)
+    with pytest.raises(ImageError, match="one shape"):
+        metric.update(restored, target[:1])
+    metric.update(restored[:1], target[:1])
+    with pytest.raises(ImageError, match="this one has 1"):
+        metric.compute()
+
+
+@pytest.mark.slow
+def test_blur_moves_photographs_away_in_the_eyes_of_a_trained_network() -> None:
+    if not (WEIGHTS.is_file() and PHOTOS.is_dir()):
+        pytest.skip("needs ../shared/data/weights and ../shared/data/cbsd68")
+    from restorekit import photos
+
+    spec = {"part": "core/squeezenet", "weights": str(WEIGHTS)}
+    scores: dict[str, list[float]] = {"core/fid": [], "core/kid": []}
+    for size in (1, 3, 7):
+        metrics: dict[str, SetMetric] = {
+            name: registry().create("set-metric", name, features=spec, layer="features.12", resize=224) for name in scores
+        }
+        for path in photos.find([PHOTOS])[:24]:
+            target = photos.read(path).image
+            restored = torch.nn.functional.avg_pool2d(target, size, 1, size // 2, count_include_pad=False)
+            for metric in metrics.values():
+                metric.update(restored, target)
+        for name, metric in metrics.items():
+            scores[name].append(metric.compute())
+    for values in scores.values():
+        assert values[0] < values[1] < values[2]
