@@ -112,7 +112,7 @@ def prepare(job: Job, *, device: torch.device | None = None) -> Prepared:
     check_shard(job.shard)
     plan = load(job.suite, registry=registry, data=job.data, limit=job.limit, metrics=job.metrics)
     place = device or devices.pick(job.device)
-    _check_number(job.devices, place)
+    _check_processes(job, place)
     field = contenders(job.methods, registry=registry, single=len(plan.degradations) == 1)
     earlier, rows = _earlier(job.out)
     inputs = Inputs(plan, job.out / INPUTS, earlier=earlier)
@@ -128,10 +128,12 @@ def prepare(job: Job, *, device: torch.device | None = None) -> Prepared:
     return Prepared(plan, inputs, cells, field, entries, about, rows, todo, where)
 
 
-def _check_number(wanted: int, device: torch.device) -> None:
+def _check_processes(job: Job, device: torch.device) -> None:
     there = {"cuda": torch.cuda.device_count(), "mps": 1}.get(device.type)
-    if there is not None and wanted > there:
-        raise UserError(f"--devices {wanted}: this machine has {there} of {device.type}. Give at most as many, or --device cpu")
+    if there is not None and job.devices > there:
+        raise UserError(f"--devices {job.devices}: this machine has {there} of {device.type}. Give at most as many, or --device cpu")
+    if job.isolate and device.type == "mps":
+        raise UserError("--isolate: other processes cannot compute on mps; add --device cpu, or leave --isolate out")
 
 
 def check_shard(shard: str | None) -> None:

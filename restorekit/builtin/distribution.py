@@ -64,12 +64,13 @@ class _Distance(SetMetric):
         self._target.append(pair[1])
 
     def _vectors(self, image: Tensor) -> Tensor:
-        levels = to_uint8_levels(image) / 255
-        with torch.autocast(image.device.type, enabled=False):
+        place = next(self.features.parameters(), image).device
+        levels = (to_uint8_levels(image) / 255).to(place)
+        with torch.autocast(place.type, enabled=False):
             if self.resize is not None:
                 levels = F.interpolate(levels, (self.resize, self.resize), mode="bicubic", antialias=True).clamp(0, 1)
             maps: Tensor = self.features(levels, [self.layer])[self.layer]
-        return maps.mean((2, 3)).double().cpu()
+        return maps.mean((2, 3)).cpu().double()
 
     def _sets(self, at_least: int) -> tuple[Tensor, Tensor]:
         if self.samples < at_least:

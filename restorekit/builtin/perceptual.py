@@ -77,13 +77,15 @@ class Lpips(Metric):
             ImageError: the target is missing or of another shape, or the images are too small for the network.
         """
         target = check_pair(restored, target)
-        with torch.autocast(restored.device.type, enabled=False):
-            first, second = (self.features(to_uint8_levels(image) / 255, self.layers) for image in (restored, target))
-            score = torch.zeros(len(restored), dtype=torch.float64, device=first[self.layers[0]].device)
-            for layer, linear in zip(self.layers, self.linear, strict=True):
-                difference = (_directions(first[layer]) - _directions(second[layer])).square()
-                score += (difference * linear).sum(1).mean((1, 2))
-        return score
+        place = self.linear[0].device
+        with torch.autocast(place.type, enabled=False):
+            first, second = (self.features((to_uint8_levels(image) / 255).to(place), self.layers) for image in (restored, target))
+            distances = [
+                ((_directions(first[layer]) - _directions(second[layer])).square() * linear).sum(1).mean((1, 2))
+                for layer, linear in zip(self.layers, self.linear, strict=True)
+            ]
+        score = torch.stack(distances).sum(0)
+        return (score.cpu() if score.device.type == "mps" else score).double()
 
 
 def linear_layers(network: str) -> list[Tensor]:

@@ -18,8 +18,9 @@ from restorekit.errors import UserError, did_you_mean
 class PsfFile(Blur):
     """Blur by a kernel from a file, such as those that were measured of real camera shake.
 
-    The kernel is moved, by less than a pixel with bilinear weights, so that its centroid is its centre: the
-    blurred picture then lies on the sharp one, and methods that do not know the kernel can be scored.
+    The kernel is moved so that its centroid is its centre: the blurred picture then lies on the sharp one, and
+    methods that do not know the kernel can be scored. The fraction of a pixel is moved with bilinear weights,
+    which smooths the kernel a little; the recorded PSF is the moved one.
 
     Args:
         file: ``.npy``, ``.npz``, or a picture of the kernel.

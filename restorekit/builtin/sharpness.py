@@ -64,8 +64,9 @@ class BlurEffect(Metric):
         from skimage.measure import blur_effect
 
         _check(restored, 4)
-        pictures = (to_uint8_levels(restored).double() / 255).cpu().numpy()
+        levels = to_uint8_levels(restored)
+        pictures = (levels.double() / 255).cpu().numpy()
         grey = restored.shape[1] == 1
         effect: Callable[..., float] = blur_effect
         scores = [effect(picture[0] if grey else picture, channel_axis=None if grey else 0) for picture in pictures]
-        return torch.tensor(scores, dtype=torch.float64, device=restored.device)
+        return torch.tensor(scores, dtype=torch.float64, device=levels.device)

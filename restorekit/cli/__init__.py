@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import click
 
 from restorekit import __version__
-from restorekit.cli import benching, data, learning, pictures, report
+from restorekit.cli import benching, data, learning, pictures, report, scoring
 from restorekit.cli.common import COMMAND_LINE, Commands, debug_option, examples, execute, help_if_alone
 
 
@@ -36,6 +36,7 @@ for command in (
     report.check,
     pictures.degrade,
     pictures.restore,
+    scoring.score,
     data.data,
     learning.train,
     benching.bench,

@@ -145,7 +145,7 @@ def declarations(kind: str, target: Callable[..., Any]) -> tuple[dict[str, Any],
 def _built(kind: str, target: Callable[..., Any]) -> Any:
     from restorekit import config
 
-    if kind not in BUILT or any(option.required or option.slot for option in config.options_of(target).values()):
+    if kind not in BUILT or any(option.required for option in config.options_of(target).values()):
         return None
     import torch
 

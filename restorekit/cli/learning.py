@@ -39,8 +39,8 @@ PATH = click.Path(path_type=Path)
     )
 )
 @click.argument("recipe")
-@click.option("--data", metavar="DIR", type=PATH, help="Folder of sharp photographs to learn from; short for --set data.train=DIR.")
-@click.option("--val", metavar="DIR", type=PATH, help="Folder of photographs to validate on; short for --set data.validation=DIR.")
+@click.option("--data", metavar="DIR", type=PATH, help="Photographs or pairs to learn from; short for --set data.train=DIR.")
+@click.option("--val", metavar="DIR", type=PATH, help="Photographs or pairs to validate on; short for --set data.validation=DIR.")
 @set_option
 @click.option("--out", metavar="DIR", type=PATH, help="Where the run goes; runs/RECIPE if not given.")
 @device_option

@@ -17,7 +17,7 @@ from restorekit.cli.common import debug_option, device_option, emit, examples, j
 from restorekit.errors import ConfigError, UserError
 
 if TYPE_CHECKING:
-    from torch import Tensor
+    from torch import Tensor, device
 
     from restorekit.interfaces import Metric, SetMetric
     from restorekit.registries import Registry
@@ -78,15 +78,17 @@ def score(restored: Path, reference: Path, metrics: tuple[str, ...], table: Path
     """Score restored pictures against sharp ones.
 
     RESTORED and REFERENCE are two files, or two folders whose pictures are matched by name; the suffix
-    may differ. Prints every score of each picture and the average. Infinite scores (identical pictures)
+    may differ. Prints every score of each picture and the average; transparency is not scored. Infinite scores (identical pictures)
     are left out of averages and counted. What cannot be scored is listed, and the exit code is then 2.
     """
+    if table is not None and table.is_dir():
+        raise UserError(f"{table}: a folder; give a file name with --csv")
     pairs, problems = matched(restored, reference)
     from restorekit import devices, discovery
 
     place = devices.pick(device)
     rulers = {name: ruler.to(place) for name, ruler in _rulers(metrics, discovery.registry()).items()}
-    found = _scored(pairs, rulers)
+    found = _scored(pairs, rulers, place)
     found.problems[:0] = problems
     if table is not None:
         _write_csv(table, found, rulers)
@@ -156,7 +158,7 @@ def _rulers(names: Sequence[str], registry: Registry) -> dict[str, Metric | SetM
         target: Any = part.load()
         if not target.downloads and not any(option.required for option in config.options_of(target).values()):
             ready[part.name] = registry.create("metric", part.name)
-    return ready
+    return dict(sorted(ready.items(), key=lambda item: not item[1].needs_target))  # scores without a reference come last
 
 
 def _named(name: str, registry: Registry) -> tuple[str, Metric | SetMetric]:
@@ -178,71 +180,71 @@ def _named(name: str, registry: Registry) -> tuple[str, Metric | SetMetric]:
     return label or checked["part"], config.build_spec(kind, checked, registry=registry, where=name)
 
 
-def _scored(pairs: Sequence[Pair], rulers: Mapping[str, Metric | SetMetric]) -> Scores:
+def _scored(pairs: Sequence[Pair], rulers: Mapping[str, Metric | SetMetric], place: device) -> Scores:
+    from restorekit.interfaces import SetMetric
+
     found = Scores()
     refusals: dict[tuple[str, str], list[str]] = {}
     with common.progress("scoring", len(pairs)) as steps:
         for pair in pairs:
             steps.move(f"scoring {pair.name}")
-            try:
-                images = _read(pair)
-            except (UserError, OSError) as fault:
-                found.problems.append(common.explain(fault))
-            else:
-                found.images[pair.name] = _of_one(pair, images, rulers, refusals)
+            images = [image.to(place) for path in (pair.restored, pair.reference) if (image := _read(path, found.problems)) is not None]
+            if len(images) == 2 and _comparable(pair, images, found.problems):
+                found.images[pair.name] = _of_one(pair.name, *images, rulers=rulers, refusals=refusals)
             steps.move(f"scoring {pair.name}", 1)
     for name, ruler in rulers.items():
-        if _is_of_sets(ruler):
+        if isinstance(ruler, SetMetric):
             try:
-                found.sets[name] = ruler.compute()  # type: ignore[union-attr]
+                found.sets[name] = ruler.compute()
             except UserError as fault:
                 found.problems.append(f"{name}: {fault}")
     for (name, words), pictures in refusals.items():
-        found.problems.append(f"{name}: {words} ({_these(pictures)})")
+        which = pictures[0] if len(pictures) == 1 else f"{len(pictures)} pictures, the first is {pictures[0]}"
+        found.problems.append(f"{name}: {words} ({which})")
     return found
 
 
-def _these(pictures: Sequence[str]) -> str:
-    return pictures[0] if len(pictures) == 1 else f"{len(pictures)} pictures, the first is {pictures[0]}"
-
-
-def _is_of_sets(ruler: Metric | SetMetric) -> bool:
-    from restorekit.interfaces import SetMetric
-
-    return isinstance(ruler, SetMetric)
-
-
-def _read(pair: Pair) -> tuple[Tensor, Tensor]:
+def _read(path: Path, problems: list[str]) -> Tensor | None:
     from restorekit import photos
 
-    restored, reference = photos.read(pair.restored).image, photos.read(pair.reference).image
-    sizes = [f"{image.shape[-1]}×{image.shape[-2]}" for image in (restored, reference)]
+    try:
+        return photos.read(path).image
+    except (UserError, OSError) as fault:
+        problems.append(common.explain(fault))
+        return None
+
+
+def _comparable(pair: Pair, images: Sequence[Tensor], problems: list[str]) -> bool:
+    sizes = [f"{image.shape[-1]}×{image.shape[-2]}" for image in images]
+    colours = ["grey" if image.shape[1] == 1 else "in colour" for image in images]
     if sizes[0] != sizes[1]:
-        raise UserError(f"{pair.restored}: {sizes[0]}, and {pair.reference} has {sizes[1]}")
-    if restored.shape[1] != reference.shape[1]:
-        kinds = ["grey" if image.shape[1] == 1 else "in colour" for image in (restored, reference)]
-        raise UserError(f"{pair.restored}: {kinds[0]}, and {pair.reference} is {kinds[1]}")
-    return restored, reference
+        problems.append(f"{pair.restored}: {sizes[0]}, and {pair.reference} has {sizes[1]}")
+    elif colours[0] != colours[1]:
+        problems.append(f"{pair.restored}: {colours[0]}, and {pair.reference} is {colours[1]}")
+    return sizes[0] == sizes[1] and colours[0] == colours[1]
 
 
 def _of_one(
-    pair: Pair, images: tuple[Tensor, Tensor], rulers: Mapping[str, Metric | SetMetric], refusals: dict[tuple[str, str], list[str]]
+    picture: str,
+    restored: Tensor,
+    reference: Tensor,
+    *,
+    rulers: Mapping[str, Metric | SetMetric],
+    refusals: dict[tuple[str, str], list[str]],
 ) -> dict[str, float]:
-    """Scores of one picture by ruler; sets are only added to."""
-    from restorekit import devices
+    """Scores of one picture by ruler; sets are only added to. What a ruler refuses goes into `refusals`."""
+    from restorekit.interfaces import SetMetric
 
     scores = {}
-    place = devices.of(next(iter(rulers.values())))
-    restored, reference = (image.to(place) for image in images)
     for name, ruler in rulers.items():
         target = reference if ruler.needs_target else None
         try:
-            if _is_of_sets(ruler):
-                ruler.update(restored, target)  # type: ignore[union-attr]
+            if isinstance(ruler, SetMetric):
+                ruler.update(restored, target)
             else:
                 scores[name] = float(ruler(restored, target))
         except UserError as fault:
-            refusals.setdefault((name, str(fault)), []).append(pair.name)
+            refusals.setdefault((name, str(fault)), []).append(picture)
     return scores
 
 
@@ -274,7 +276,8 @@ def _one(found: Scores, rulers: Mapping[str, Metric | SetMetric]) -> str:
         if ruler.definition:
             words += f"\n{ruler.definition}"
         rows.append((name, _shown(value, ruler.unit, ruler.bounds), words))
-    return common.columns(rows, indent=0)
+    wide = max(len(value) for _, value, _ in rows)
+    return common.columns([(name, value.rjust(wide), words) for name, value, words in rows], indent=0)
 
 
 def _many(found: Scores, rulers: Mapping[str, Metric | SetMetric]) -> str:
