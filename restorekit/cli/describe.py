@@ -145,7 +145,9 @@ def declarations(kind: str, target: Callable[..., Any]) -> tuple[dict[str, Any],
 def _built(kind: str, target: Callable[..., Any]) -> Any:
     from restorekit import config
 
-    if kind not in BUILT or any(option.required for option in config.options_of(target).values()):
+    if kind not in BUILT or getattr(target, "downloads", False):  # a description does not wait for the network
+        return None
+    if any(option.required for option in config.options_of(target).values()):
         return None
     import torch
 

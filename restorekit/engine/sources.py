@@ -58,7 +58,9 @@ class Sources:
         """
         new = {name: message for name, message in self.patches.unreadable.items() if name not in self.known}
         if new:
-            warnings.warn(f"{len(new)} images could not be read while training; others took their place", UserWarning, stacklevel=2)
+            warnings.warn(
+                f"images that could not be read while training, so that others took their place: {len(new)}", UserWarning, stacklevel=2
+            )
         _list(new.values())
         return len(new)
 
@@ -176,7 +178,7 @@ def _check_degradation(
 def _warn_of_left_out(photographs: Photographs) -> None:
     left_out, folder = photographs.left_out, photographs.listing.folder
     if left_out:
-        warnings.warn(f"{folder}: {len(photographs)} can be used, {len(left_out)} are left out", UserWarning, stacklevel=2)
+        warnings.warn(f"{folder}: {len(photographs)} can be used, {len(left_out)} left out", UserWarning, stacklevel=2)
     _list(left_out)
 
 

@@ -217,7 +217,7 @@ def test_every_file_that_is_left_out_is_named(tmp_path: Path) -> None:
         (tmp_path / "s" / f"bad{number}.png").write_bytes(b"x")
     damage(tmp_path / "s" / "0.jpg")
     messages = said(shake(), train=str(tmp_path / "s"))
-    assert messages[0] == f"{tmp_path}/s: 4 can be used, 5 are left out"
+    assert messages[0] == f"{tmp_path}/s: 4 can be used, 5 left out"
     for number in range(5):
         assert any(f"bad{number}.png" in message for message in messages)
     assert any("0.jpg: damaged or incomplete" in message for message in messages)
@@ -257,7 +257,7 @@ def test_a_file_that_breaks_while_training_is_reported_at_the_end(tmp_path: Path
     model, messages = train(callbacks=(Breaks(),), train=str(tmp_path / "s"), memory=0, holdout=0.2)
     reported = model.provenance["images that could not be read"]
     assert reported >= 2
-    assert f"{reported} images could not be read while training; others took their place" in messages
+    assert f"images that could not be read while training, so that others took their place: {reported}" in messages
     assert sum("left out: " in message for message in messages) == reported
 
 

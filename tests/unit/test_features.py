@@ -20,7 +20,7 @@ from torchvision.models._api import WeightsEnum
 from torchvision.transforms import v2
 
 from restorekit import registry
-from restorekit.builtin.features import Inception, SqueezeNet, Timm, Vgg16, Vgg19
+from restorekit.builtin.features import AlexNet, Inception, SqueezeNet, Timm, Vgg16, Vgg19
 from restorekit.errors import ConfigError, ImageError, UserError
 from restorekit.interfaces import Features
 
@@ -152,13 +152,31 @@ def test_average_pooling(network: type[Vgg16 | Vgg19]) -> None:
     assert not torch.equal(found["pool1"], network(weights="random")(image, ["pool1"])["pool1"])
 
 
-def test_squeezenet_equals_torchvision(tmp_path: Path) -> None:
-    network = torchvision.models.squeezenet1_0(weights=None).eval()
+@pytest.mark.parametrize("version", ["1.0", "1.1"])
+def test_squeezenet_equals_torchvision(version: Any, tmp_path: Path) -> None:
+    network = getattr(torchvision.models, f"squeezenet{version.replace('.', '_')}")(weights=None).eval()
     torch.save(network.state_dict(), tmp_path / "squeezenet.pth")
-    features = SqueezeNet(weights=str(tmp_path / "squeezenet.pth"))
+    features = SqueezeNet(weights=str(tmp_path / "squeezenet.pth"), version=version)
     image = picture(2, 3, 64, 72)
     with recorded({f"features.{i}": m for i, m in enumerate(network.features)}) as wanted, torch.no_grad():
         network(normalised(image))
+    same(features(image, features.layers), wanted)
+
+
+def test_alexnet_equals_torchvision(tmp_path: Path) -> None:
+    with torch.device("meta"):
+        trunk = torchvision.models.alexnet(weights=None).features
+    trunk.to_empty(device="cpu")
+    rng = torch.Generator().manual_seed(0)
+    for parameter in trunk.parameters():
+        nn.init.normal_(parameter, std=0.02 if parameter.ndim == 1 else (2 / parameter[0].numel()) ** 0.5, generator=rng)
+    save_file({f"features.{name}": value for name, value in trunk.state_dict().items()}, tmp_path / "alexnet.safetensors")
+    features = AlexNet(weights=str(tmp_path / "alexnet.safetensors"))
+    image = picture(2, 3, 64, 80)
+    with recorded({f"features.{i}": m for i, m in enumerate(trunk)}) as wanted, torch.no_grad():
+        x = normalised(image)
+        for module in trunk:
+            x = module(x.clone())  # its ReLUs work in place
     same(features(image, features.layers), wanted)
 
 
@@ -254,6 +272,7 @@ def test_timm_network_without_listed_features(monkeypatch: pytest.MonkeyPatch) -
         ("core/vgg19", "vgg19-dcbb9e9d.pth"),
         ("core/vgg16", "vgg16-397923af.pth"),
         ("core/squeezenet", "squeezenet1_0-b66bff10.pth"),
+        ("core/alexnet", "alexnet-owt-7be5be79.pth"),
         ("core/inception", "inception_v3_google-0cc3c7bd.pth"),
     ],
 )

@@ -200,7 +200,8 @@ def test_the_recipe_is_whole_and_its_sizes_agree() -> None:
     assert generator["part"] == "dcgan/generator"
     assert generator["size"] == critic["size"] == data["crop"] == 64
     assert generator["channels"] == critic["channels"]
-    assert content["adversarial"] == {"part": "core/non-saturating", "weight": 1.0}
+    adversarial = content["adversarial"]
+    assert (adversarial["part"], adversarial["weight"]) == ("core/non-saturating", 1.0)
     assert content["losses"] == []
     assert (data["batch"], train["learning_rate"], train["betas"], train["weight_decay"]) == (64, 2e-4, [0.5, 0.999], 0.0)
 

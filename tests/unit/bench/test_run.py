@@ -15,7 +15,7 @@ import torch
 from PIL import Image
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
-from restorekit import bench, seeding
+from restorekit import bench, devices, seeding
 from restorekit.bench import results
 from restorekit.bench.inputs import Inputs
 from restorekit.bench.job import Job
@@ -425,3 +425,14 @@ def test_seeds_damage_each_photograph_several_times(tmp_path: Path, write_suite:
     assert len(set(values.values())) == len(values) == 3 * len(bench.rows(once))
     assert {results.key(row): row["value"] for row in bench.rows(once)}.items() < values.items()
     assert "× 3 draws" in bench.leaderboard(thrice)
+
+
+@pytest.mark.parametrize(("device", "options", "words"), [("cuda", {"devices": 3}, "has 2 of cuda"), ("mps", {"isolate": True}, "on mps")])
+def test_processes_that_have_no_device(
+    tmp_path: Path, suite: str, device: str, options: dict[str, Any], words: str, registry: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(devices, "pick", lambda name: torch.device(device))
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    with pytest.raises(UserError, match=words):
+        run(Job(suite=suite, methods=(), out=tmp_path / "out", registry=registry, **options))
+    assert not (tmp_path / "out").exists()

@@ -177,3 +177,14 @@ def test_check_passes_where_all_holds(run: Run, registry: Registry, monkeypatch:
     shown = run("check", "test")
     assert shown.code == 0, shown.out
     assert "checks hold" in shown.out
+
+
+def test_info_of_a_metric_with_weights_does_not_fetch_them(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    import torch
+
+    fetched: list[object] = []
+    monkeypatch.setattr(torch.hub, "load_state_dict_from_url", lambda *arguments, **options: fetched.append(arguments))
+    shown = run("info", "core/lpips", "--json")
+    assert shown.code == 0, shown.err
+    assert shown.json[0]["declares"]["downloads"] is True
+    assert fetched == []

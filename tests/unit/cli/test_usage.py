@@ -55,6 +55,7 @@ def test_the_commands_are_those_promised() -> None:
         "check",
         "degrade",
         "restore",
+        "score",
         "data check",
         "data organise",
         "train",
