@@ -6,7 +6,6 @@ import importlib.util
 import io
 import math
 import os
-import warnings
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -90,11 +89,9 @@ def read(path: str | Path) -> Photo:
     path = Path(path)
     data = files.content(path)
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # about tags that are not used and sizes that are still accepted
-            _open(data).verify()
-            with _open(data) as opened:
-                return _photo(opened, data)
+        _open(data).verify()
+        with _open(data) as opened:
+            return _photo(opened, data)
     except ImageError as fault:
         raise ImageError(f"{path}: {fault}") from fault
     except UnidentifiedImageError as fault:

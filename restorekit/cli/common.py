@@ -67,6 +67,9 @@ def execute(command: click.Command, argv: Sequence[str] | None, prog: str) -> in
     with warnings.catch_warnings(), contextlib.ExitStack() as stack:
         if not state.debug:
             warnings.showwarning = _one_line
+            # Pillow's, about tags that are not used and sizes that are still accepted. Not where pictures are read: that is
+            # done in threads, and `catch_warnings` in several at once loses the warnings of all.
+            warnings.filterwarnings("ignore", module=r"PIL\.")
         if "--json" in arguments:
             stack.enter_context(contextlib.redirect_stdout(sys.stderr))
         try:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import warnings
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -244,12 +243,10 @@ def _grey(image: Tensor) -> Tensor:
 
 def _upright_size(path: Path) -> tuple[int, int]:
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # about tags that are not used and sizes that are still accepted
-            with Image.open(path, formats=tuple(dict.fromkeys(photos.FORMATS.values()))) as opened:
-                # Some releases of Pillow turn the size of a TIFF when they open it; its tags are as they were written.
-                width, height = (opened.tag_v2[256], opened.tag_v2[257]) if isinstance(opened, TiffImageFile) else opened.size
-                turned = _turned(opened)
+        with Image.open(path, formats=tuple(dict.fromkeys(photos.FORMATS.values()))) as opened:
+            # Some releases of Pillow turn the size of a TIFF when they open it; its tags are as they were written.
+            width, height = (opened.tag_v2[256], opened.tag_v2[257]) if isinstance(opened, TiffImageFile) else opened.size
+            turned = _turned(opened)
     except Exception:  # whatever is wrong with the file, reading it whole words the message
         size = photos.read(path).image.shape[-2:]
         return size[0], size[1]

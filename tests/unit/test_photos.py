@@ -6,7 +6,9 @@ import io
 import struct
 import subprocess
 import sys
+import warnings
 import zlib
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -43,6 +45,24 @@ def leftovers(folder: Path) -> list[str]:
 
 
 # reading
+
+
+def test_reading_in_threads_loses_no_warning(tmp_path: Path) -> None:
+    paths = [saved(tmp_path, RGB, f"{i}.png") for i in range(8)]
+    interval = sys.getswitchinterval()
+
+    def read_and_warn() -> None:
+        with ThreadPoolExecutor(4) as readers:
+            list(readers.map(photos.read, paths))
+        warnings.warn("somebody else's", UserWarning, stacklevel=1)
+
+    try:
+        sys.setswitchinterval(1e-5)
+        for _ in range(30):
+            with pytest.warns(UserWarning, match="somebody else's"):
+                read_and_warn()
+    finally:
+        sys.setswitchinterval(interval)
 
 
 @pytest.mark.parametrize("suffix", photos.SUFFIXES)
@@ -336,6 +356,7 @@ def test_a_truncated_deep_file_is_never_half_read(tmp_path: Path, suffix: str, s
         photos.read(path)
 
 
+@pytest.mark.filterwarnings("ignore::UserWarning:PIL")
 @settings(max_examples=200, deadline=None)
 @given(data=st.data())
 def test_damaged_bytes_give_a_picture_or_an_image_error(data: st.DataObject, tmp_path_factory: pytest.TempPathFactory) -> None:

@@ -13,7 +13,9 @@ from typing import Any
 
 import click
 import pytest
+from PIL import Image
 
+from restorekit import photos
 from restorekit.cli import app
 
 Run = Callable[..., Any]
@@ -173,6 +175,15 @@ def test_a_warning_is_one_line(run: Run, photo: Path, tmp_path: Path) -> None:
     assert shown.code == 0
     assert shown.err.splitlines() == ["warning: test/inverse is now called test/negative; the old name goes with the next release"]
     assert warnings.showwarning is before
+
+
+def test_pillows_own_warnings_are_not_shown(run: Run, photo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with Image.open(photo) as opened:
+        monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", opened.width * opened.height - 1)
+    with pytest.warns(Image.DecompressionBombWarning):
+        photos.read(photo)
+    shown = run("restore", photo, "-o", tmp_path / "out.png", "--with", "test/negative")
+    assert (shown.code, shown.err) == (0, "")
 
 
 def test_a_file_error_is_the_users(run: Run, photo: Path, tmp_path: Path) -> None:
