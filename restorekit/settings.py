@@ -99,7 +99,8 @@ class TrainSettings:
         clip_critic_gradient: the same for the critic.
         micro_batches: parts into which a batch is divided, worked through one after another and their gradients added
             up, for networks that need more memory than there is. The result is that of the whole batch, save for batch
-            norm and for objectives that average over the batch, such as ``core/ragan-ls``: they see one part.
+            norm, which sees one part, and dropout, which is drawn for each. Objectives that average over the batch, such
+            as ``core/ragan-ls``, are refused.
         precision: ``fp32``, ``bf16`` (autocast; gradient penalties stay in fp32), ``fp16`` (the same with scaled
             gradients, on CUDA only), or ``auto``: bf16 where the processor has instructions for it, else fp32.
         channels_last: keep feature maps in channels-last order.

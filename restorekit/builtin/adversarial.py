@@ -160,6 +160,8 @@ class RelativisticAverageLeastSquares(Adversarial):
         smoothing: the critic's target for real images is 1 less this (after Salimans et al., NIPS 2016, arXiv:1606.03498).
     """
 
+    whole_batch = True
+
     def __init__(self, *, smoothing: Smoothing = 0.0) -> None:
         self.smoothing = smoothing
 

@@ -8,7 +8,7 @@ import shutil
 import torch
 
 from restorekit.errors import TrainingError
-from restorekit.interfaces import Critic, Generator
+from restorekit.interfaces import Adversarial, Critic, Generator
 from restorekit.recipes import Recipe
 from restorekit.settings import DataSettings, TrainSettings
 
@@ -31,6 +31,19 @@ def networks(
         raise TrainingError("train.critic_start: without losses there is nothing to train by before the critic joins; set it to 0")
     if settings.compile and device.type == "cpu" and not any(map(shutil.which, (os.environ.get("CXX", "c++"), "g++", "clang++"))):
         raise TrainingError("train.compile: needs a C++ compiler on the processor; install g++, or set train.compile=false")
+
+
+def objective(name: str, objective: Adversarial, settings: TrainSettings) -> None:
+    """Check that the objective can be trained as the settings say.
+
+    Raises:
+        TrainingError: it needs the whole batch and would get parts.
+    """
+    if objective.whole_batch and settings.micro_batches > 1:
+        raise TrainingError(
+            f"train.micro_batches: {name} averages over the batch, and its terms for {settings.micro_batches} parts do not add up to those "
+            "of the whole. Set it to 1 and, where memory is short, lower data.batch, or choose another adversarial part"
+        )
 
 
 def precision(asked: str, device: torch.device) -> str:

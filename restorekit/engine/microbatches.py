@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import contextlib
+from collections.abc import Iterator
+from dataclasses import dataclass, field
 
+import torch
 from torch import Tensor
 
 from restorekit.engine.data import Batch
@@ -16,6 +19,23 @@ class MicroBatch:
 
     batch: Batch
     latent: Tensor | None
+    _random: list[Tensor] = field(default_factory=list, init=False)
+
+    @contextlib.contextmanager
+    def drawing(self) -> Iterator[None]:
+        """What is drawn inside for the first time, such as dropout, is drawn again whenever it is entered again."""
+        device = self.batch.sharp.device
+        places = [device] if device.type == "cuda" else []
+        if not self._random:
+            self._random.append(torch.get_rng_state())
+            self._random.extend(torch.cuda.get_rng_state(place) for place in places)
+            yield
+            return
+        with torch.random.fork_rng(devices=places):
+            torch.set_rng_state(self._random[0])
+            for place, state in zip(places, self._random[1:], strict=True):
+                torch.cuda.set_rng_state(state, place)
+            yield
 
 
 def divide(batch: Batch, latent: Tensor | None, count: int) -> list[MicroBatch]:

@@ -31,7 +31,7 @@ from restorekit.engine.sources import open_sources
 from restorekit.engine.steps import Game, Step, Term, term_names
 from restorekit.engine.watch import Watch
 from restorekit.errors import TrainingError
-from restorekit.interfaces import Critic, Degradation, Generator, Metric
+from restorekit.interfaces import Adversarial, Critic, Degradation, Generator, Metric
 from restorekit.modelfile import Model
 from restorekit.recipes import Recipe
 from restorekit.registries import Registry
@@ -75,7 +75,8 @@ class Run:
             peak = settings.critic_learning_rate or settings.learning_rate
             critic = self.players["critic"] = self._player("critic", self.critic, peak, settings.clip_critic_gradient)
             spec = {k: v for k, v in content["adversarial"].items() if k != "weight"}
-            objective = self._build("adversarial", spec, "adversarial")
+            objective: Adversarial = self._build("adversarial", spec, "adversarial")
+            checks.objective(spec["part"], objective, settings)
             rest = -math.inf if settings.critic_rest is None else settings.critic_rest
             game = Game(critic, objective, content["adversarial"]["weight"], settings.critic_steps, rest)
         specs = [{k: v for k, v in spec.items() if k != "weight"} for spec in content["losses"]]

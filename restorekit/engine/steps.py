@@ -115,7 +115,7 @@ class Step:
         return self._outcome(numbers, sums)
 
     def _make(self, part: MicroBatch) -> Images:
-        with self.autocast():
+        with self.autocast(), part.drawing():
             made: Images = self.generator.network(part.batch.degraded.image if part.latent is None else part.latent)
         return made
 
@@ -172,6 +172,7 @@ class Game:
         numbers: dict[str, float] = {}
         for _ in range(self.rounds):
             sums: dict[str, Tensor] = {}
+            heard: dict[str, Tensor] = {}
             self.critic.optimizer.zero_grad(set_to_none=True)
             for part, fake in zip(parts, fakes, strict=True):
                 self.ear.listen(part.batch.sharp, fake)
@@ -179,7 +180,8 @@ class Game:
                     terms = self.objective.critic_terms(critic, part.batch.sharp, fake, _given(critic, part.batch.degraded))
                 self.critic.backward(fabric, _total(terms) / len(parts))
                 _add(sums, {CRITIC + name: value for name, value in terms.items()}, len(parts))
-            numbers = self.critic.update(fabric, sums, self.ear.heard, self.rest)
+                _add(heard, self.ear.heard, len(parts))
+            numbers = self.critic.update(fabric, sums, heard, self.rest)
             self.objective.constrain(critic)
         return numbers
 

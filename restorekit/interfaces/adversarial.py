@@ -17,7 +17,14 @@ class Adversarial(ABC):
     It receives the critic and the images rather than logits, so that relativistic objectives and
     gradient penalties need no loop of their own. `fake` comes detached in `critic_terms` and with
     its graph in `generator_terms`, where the critic's parameters are frozen.
+
+    Declarations:
+        whole_batch: whether a term depends on an average over the batch, so that the terms of parts of a batch do not
+            add up to those of the whole. Such an objective cannot be trained by parts, and where several processes
+            have a part each, it has to take the average over all of them.
     """
+
+    whole_batch: bool = False
 
     @abstractmethod
     def critic_terms(self, critic: Critic, real: Images, fake: Images, given: Tensor | None = None) -> dict[str, Tensor]:
