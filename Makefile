@@ -9,7 +9,7 @@ INSTALLED := $(VENV)/.installed
 PLUGINS := $(patsubst %/pyproject.toml,%,$(wildcard plugins/*/pyproject.toml))
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-slow lint clean
+.PHONY: help install demo test test-slow leaderboard lint clean
 
 help: ## show this list
 	@grep -E '^[a-z-]+:.*## ' $(firstword $(MAKEFILE_LIST)) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 20
@@ -33,6 +33,9 @@ test: $(INSTALLED) ## run the tests
 
 test-slow: $(INSTALLED) ## run the tests that take minutes
 	$(BIN)/python -m pytest -m slow
+
+leaderboard: $(INSTALLED) ## make the pages and the README's table from the committed results
+	$(BIN)/python benchmarks/leaderboard.py
 
 lint: $(INSTALLED) ## check style, types and import contracts
 	$(BIN)/ruff check

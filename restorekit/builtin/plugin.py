@@ -262,6 +262,13 @@ def _restorers() -> Iterator[Part]:
         yield part("restorer", name, f"{module}:{target}", summary=summary, paper=paper, example=example)
     yield part(
         "restorer",
+        "tuned-wiener",
+        f"{HERE}.tuned_wiener:TunedWiener",
+        summary="Wiener deconvolution with the known PSF, its regularisation tuned to each image",
+        paper="Wiener, 1949; Golub, Heath & Wahba, Technometrics 1979, doi:10.1080/00401706.1979.10489751",
+    )
+    yield part(
+        "restorer",
         "blind",
         f"{HERE}.blind:BlindDeconvolution",
         summary="a non-blind restorer with the PSF that an estimator finds",

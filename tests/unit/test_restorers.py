@@ -110,6 +110,15 @@ def test_richardson_lucy_leaves_an_unblurred_image_alone(photo: Tensor) -> None:
     torch.testing.assert_close(restore(RichardsonLucy(iterations=20), Degraded(sharp, params={"psf": identity})), sharp, atol=1e-5, rtol=0)
 
 
+@pytest.mark.parametrize(("iterations", "floor"), [(10, 0.0), (30, 0.0), (10, 0.05)])
+def test_richardson_lucy_agrees_with_scikit_image(photo: Tensor, iterations: int, floor: float) -> None:
+    _, degraded = blurred(photo, hook_kernel())
+    plane, psf = (value[0].double().numpy() for value in (degraded.image[:, 0], degraded.params["psf"]))
+    plane[:40, :60] = 0  # black, where nothing may be divided by
+    expected = skimage.richardson_lucy(plane, psf, iterations, clip=False, filter_epsilon=floor or None)
+    np.testing.assert_allclose(RichardsonLucy(iterations=iterations, floor=floor).deconvolve(plane, psf), expected, atol=2e-5)
+
+
 def test_wiener_on_a_periodic_image_agrees_with_its_formula() -> None:
     """H* / (|H|² + λ|L|²) in float64, L the discrete Laplacian; on a periodic image no frame is needed."""
     rng = np.random.default_rng(0)
@@ -315,7 +324,7 @@ def test_options_have_bounds(name: str, options: dict[str, Any]) -> None:
         rk.registry().create("restorer", name, **options)
 
 
-@pytest.mark.parametrize("name", ["core/wiener", "core/unsupervised-wiener", "core/richardson-lucy"])
+@pytest.mark.parametrize("name", ["core/wiener", "core/unsupervised-wiener", "core/tuned-wiener", "core/richardson-lucy"])
 def test_without_a_psf_the_message_says_how_to_give_it(name: str) -> None:
     with pytest.raises(ImageError, match="--psf FILE"):
         restore(rk.registry().create("restorer", name), Degraded(torch.rand(1, 3, 16, 16)))
