@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from restorekit.bench import results
-from restorekit.bench.scores import Mean, Record, Scores
+from restorekit.bench.scores import Cell, Mean, Record, Scores
 from restorekit.errors import UserError
 
 ALL = "all"
@@ -132,13 +132,7 @@ def board(folder: Path) -> Board:
     about, rows = results.load(Path(folder))
     if about["shard"] is not None:
         raise UserError(f"{folder}: shard {about['shard']} of a run. Join all of them first: restorekit bench merge OUT SHARD...")
-    seed = int(about["protocol"][:16], 16)
-    columns: dict[str, list[str]] = {ALL: about["degradations"], **{name: [name] for name in about["degradations"]}}
-    scores = {
-        (metric, name): Scores(rows, metric, degradations, higher_is_better=declared["higher_is_better"], seed=seed)
-        for metric, declared in about["metrics"].items()
-        for name, degradations in columns.items()
-    }
+    scores = _scores(about, rows)
     records = {place: found.records() for place, found in scores.items()}
     missed: dict[str, dict[str, dict[str, int]]] = defaultdict(lambda: defaultdict(lambda: dict.fromkeys(results.STATUSES, 0)))
     first = next(iter(about["metrics"]))
@@ -154,6 +148,21 @@ def board(folder: Path) -> Board:
         for rank, method in _ranked(about, scores[first, ALL])
     ]
     return Board(about, rows, lines, scores)
+
+
+def _scores(about: Mapping[str, Any], rows: list[dict[str, Any]]) -> dict[tuple[str, str], Scores]:
+    """By metric and column. Where a score is infinite, no metric counts the image, so that all numbers of a line are about the same."""
+    seed = int(about["protocol"][:16], 16)
+    columns: dict[str, list[str]] = {ALL: about["degradations"], **{name: [name] for name in about["degradations"]}}
+
+    def of(metric: str, column: str, apart: Collection[Cell] = ()) -> Scores:
+        higher = about["metrics"][metric]["higher_is_better"]
+        return Scores(rows, metric, columns[column], higher_is_better=higher, seed=seed, apart=apart)
+
+    places = [(metric, column) for metric in about["metrics"] for column in columns]
+    found = {place: of(*place) for place in places}
+    infinite = {column: {cell for metric in about["metrics"] for cell in found[metric, column].infinite} for column in columns}
+    return {place: of(*place, infinite[place[1]]) if infinite[place[1]] else found[place] for place in places}
 
 
 def _ranked(about: Mapping[str, Any], scores: Scores) -> list[tuple[int | None, str]]:

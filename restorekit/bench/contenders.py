@@ -7,7 +7,7 @@ import importlib.util
 import inspect
 import typing
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -79,25 +79,26 @@ class Registered(Contender):
     def identity(self, registry: Registry) -> dict[str, Any]:
         """Part, options with files by digest, version, source file and network."""
         found = registry.find("restorer", self._method.part)
-        source = found.source()
+        model = _model(self._method.restorer)
+        parts = [found.name, *parts_of(self._method.options), *([] if model is None else parts_of(model.recipe.content["generator"]))]
         return {
             "part": self._method.part,
             "options": {name: _content(found.load(), name, value) for name, value in self._method.options.items()},
             "distribution": found.distribution,
             "version": found.version,
-            "source": None if source is None else sha256(source),
-            "network": _network(self._method.restorer),
+            "source": _source(parts, registry),
+            "network": None if model is None else _describe(model),
         }
 
     def terms(self, registry: Registry) -> dict[str, Any]:
         """Those of the part, or of the network that a model file holds."""
         found = registry.find("restorer", self._method.part)
         paper, licence = found.part.paper, found.part.licence
-        network = _network(self._method.restorer)
+        model = _model(self._method.restorer)
         options = self._method.options.items()
-        if network is not None and any(_content(found.load(), name, value) != value for name, value in options):
+        if model is not None and any(_content(found.load(), name, value) != value for name, value in options):
             # The part only reads model files; what it reads has a method and terms of its own.
-            paper, licence = _terms_of(network["part"], registry) or (paper, licence)
+            paper, licence = _terms_of(str(model.recipe.content["generator"]["part"]), registry) or (paper, licence)
         return {"blind": not self.uses, "uses": list(self.uses), "paper": paper, "licence": licence}
 
     def restore(self, cell: Cell, degraded: Degraded) -> Tensor:
@@ -331,10 +332,27 @@ def _content(target: type, name: str, value: Any) -> Any:
     return value
 
 
-def _network(restorer: Restorer) -> dict[str, Any] | None:
+def _model(restorer: Restorer) -> Model | None:
     """The network that a restorer holds, or None."""
-    model = next((value for value in vars(restorer).values() if isinstance(value, Model)), None)
-    return None if model is None else _describe(model)
+    return next((value for value in vars(restorer).values() if isinstance(value, Model)), None)
+
+
+def _source(parts: Iterable[str], registry: Registry) -> str | None:
+    """Digest of the files that parts are written in, which tells whether one of them has changed."""
+    files = {source for name in parts for part in registry.parts if part.name == name and (source := part.source()) is not None}
+    digests = sorted(sha256(file) for file in files)
+    return digests[0] if len(digests) == 1 else hashlib.sha256("\n".join(digests).encode()).hexdigest() if digests else None
+
+
+def parts_of(spec: Any) -> Iterator[str]:
+    """Names of every part in a checked specification."""
+    if isinstance(spec, Mapping):
+        if isinstance(spec.get("part"), str):
+            yield spec["part"]
+        spec = list(spec.values())
+    if isinstance(spec, list):
+        for item in spec:
+            yield from parts_of(item)
 
 
 def _terms_of(generator: str, registry: Registry) -> tuple[str, str] | None:

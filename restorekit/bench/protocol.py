@@ -7,13 +7,12 @@ import hashlib
 import importlib.metadata
 import json
 import platform
-from collections.abc import Iterator, Mapping
 from typing import Any
 
 import torch
 
 from restorekit.bench import results
-from restorekit.bench.contenders import Contender
+from restorekit.bench.contenders import Contender, parts_of
 from restorekit.bench.inputs import Inputs
 from restorekit.bench.suite import Suite
 from restorekit.registries import Registry
@@ -42,7 +41,7 @@ def manifest(plan: Suite, inputs: Inputs, registry: Registry, *, shard: str | No
         "seeds": inputs.seeds,
         "alignment": plan.alignment,
         "metrics": specs,
-        "parts": {name: _version(name, registry) for name in sorted(_parts([plan.content["degradations"], specs]))},
+        "parts": {name: _version(name, registry) for name in sorted(parts_of([plan.content["degradations"], specs]))},
         "precision": PRECISION,
         "tiling": TILING,
         "evaluation": EVALUATION,
@@ -96,17 +95,6 @@ def environment(device: torch.device, registry: Registry) -> dict[str, Any]:
 def _version(part: str, registry: Registry) -> str:
     found = registry.named(part)[0]
     return f"{found.distribution} {found.version}"
-
-
-def _parts(spec: Any) -> Iterator[str]:
-    """Names of every part in a checked specification."""
-    if isinstance(spec, Mapping):
-        if isinstance(spec.get("part"), str):
-            yield spec["part"]
-        spec = list(spec.values())
-    if isinstance(spec, list):
-        for item in spec:
-            yield from _parts(item)
 
 
 def sha(value: Any) -> str:

@@ -6,7 +6,7 @@ import functools
 import itertools
 import math
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -75,10 +75,24 @@ class Scores:
         degradations: which degradations.
         higher_is_better: direction of the metric.
         seed: of the bootstrap.
+        apart: cells that are not compared.
+
+    Attributes:
+        scored: cells that anybody has a score for.
+        infinite: those of them where the score of a method that takes part is infinite.
+        cells: those that are compared.
+        compared: methods that take part.
     """
 
     def __init__(
-        self, rows: Iterable[Mapping[str, Any]], metric: str, degradations: Iterable[str], *, higher_is_better: bool = True, seed: int = 0
+        self,
+        rows: Iterable[Mapping[str, Any]],
+        metric: str,
+        degradations: Iterable[str],
+        *,
+        higher_is_better: bool = True,
+        seed: int = 0,
+        apart: Collection[Cell] = (),
     ) -> None:
         wanted = set(degradations)
         self._values: dict[str, dict[Cell, float]] = defaultdict(dict)
@@ -90,7 +104,8 @@ class Scores:
         whole = {method: values for method, values in self._values.items() if self.scored and self.scored <= values.keys()}
         self._perfect = {method for method, values in whole.items() if not any(map(math.isfinite, values.values()))}
         self.compared = [method for method in whole if method not in self._perfect]
-        self.cells = {cell for cell in self.scored if self.compared and all(math.isfinite(whole[m][cell]) for m in self.compared)}
+        self.infinite = {cell for cell in self.scored if not all(math.isfinite(whole[m][cell]) for m in self.compared)}
+        self.cells = self.scored - self.infinite - set(apart) if self.compared else set()
 
     def mean(self, method: str) -> Mean | None:
         """Of the method over the compared cells, or None where it lacks one or there are none."""

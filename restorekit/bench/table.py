@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -57,7 +58,8 @@ _NOTES = f"""## How to read this
 - `{NONE}`: the method failed, on some images at least, for the reason under *Failures*. It has no mean there and no rank, because
   a mean over fewer images would not compare; its difference from {BASELINE} on the images it did is in parentheses.
 - `{INAPPLICABLE}`: the damage does not come with what the method needs, such as a mask or a blur kernel.
-- Where a score is infinite (the result is identical to the target), the image is left out for every method; `inf` counts those.
+- Where a score is infinite (the result is identical to the target), the image is left out for every method and every metric; `inf`
+  counts those.
 - Blind methods see the damaged image alone; the others are told what is named. `{UNKNOWN}`: nobody states it.
 - Scores compare with those of tables of the same protocol only."""
 
@@ -101,13 +103,17 @@ def _overall(found: Board) -> str:
 
 def compared(found: Board, column: str) -> str:
     """How many cells the means of a column are over, and why not all."""
-    parts = []
-    for metric in found.about["metrics"]:
-        scores = found.scores[metric, column]
-        infinite = len(scores.scored) - len(scores.cells)
-        left = f" ({infinite} left out because a score is infinite there)" if infinite else ""
-        parts.append(f"{metric}: {len(scores.cells)}{left}")
-    return f"Compared, of {len(results.labels(found.about))} images × degradations: {', '.join(parts)}."
+    every = {metric: found.scores[metric, column] for metric in found.about["metrics"]}
+    counts = {metric: len(scores.cells) for metric, scores in every.items()}
+    same = len(set(counts.values())) == 1
+    shown = str(next(iter(counts.values()))) if same else ", ".join(f"{metric}: {count}" for metric, count in counts.items())
+    names = found.about["degradations"] if column == ALL else [column]
+    whole = sum(1 for label in results.labels(found.about) if label[1] in names)
+    infinite = Counter(degradation for _, degradation, _ in set().union(*(scores.infinite for scores in every.values())))
+    left = ", ".join(f"{count} of {name}" for name, count in sorted(infinite.items(), key=lambda item: names.index(item[0])))
+    return f"Compared, of {whole} images × degradations: {shown}." + (
+        f" Left out because a score is infinite there: {left}." if left else ""
+    )
 
 
 def _by_degradation(found: Board, metric: str) -> str:

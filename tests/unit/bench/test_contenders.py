@@ -10,8 +10,9 @@ from PIL import Image
 
 from restorekit import bench, photos
 from restorekit.bench import outside, results
+from restorekit.bench.contenders import contenders
 from restorekit.errors import ConfigError, UserError
-from restorekit.registries import Registry
+from restorekit.registries import RegisteredPart, Registry
 
 
 def test_a_folder_of_pictures_scores_what_its_pictures_are(tmp_path: Path, suite: str, registry: Registry) -> None:
@@ -120,3 +121,21 @@ def test_methods_that_are_none(tmp_path: Path, suite: str, method: str, words: s
     with pytest.raises(UserError, match=words):
         bench.run_suite(suite, [method], tmp_path / "out", registry=registry)
     assert not (tmp_path / "out").exists()
+
+
+def test_a_method_is_another_when_a_part_within_it_is_written_anew(
+    tmp_path: Path, registry: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "blind.yaml"
+    file.write_text("part: core/blind\npsf: {part: core/l0, size: 9}\nrestorer: {part: core/wiener}\n")
+
+    def source() -> str:
+        return contenders([str(file)], registry=registry, single=True)[-1].identity(registry)["source"]
+
+    before, own, changed = source(), RegisteredPart.source, tmp_path / "changed.py"
+    changed.write_text("# written anew")
+    for name in ("core/blind", "core/l0", "core/wiener"):
+        with monkeypatch.context() as patch:
+            patch.setattr(RegisteredPart, "source", lambda part, name=name: changed if part.name == name else own(part))
+            assert source() != before, name
+    assert source() == before

@@ -133,7 +133,7 @@ def test_failures_are_rows_with_a_reason_and_have_no_rank(tmp_path: Path, suite:
     assert overall["test/landscape"][0] == overall["test/landscape"][3] == "–"
     assert weak["test/landscape"][1] == "– (+0.00 on 1 images)"
     assert overall["core/identity"][0] == "1"
-    assert "Compared, of 4 images × degradations: core/psnr: 4" in page
+    assert "Compared, of 4 images × degradations: 4." in page
     scores = [row["value"] for row in bench.rows(out) if (row["method"], row["metric"]) == ("core/identity", "core/psnr")]
     assert float(overall["core/identity"][3].split()[0]) == pytest.approx(np.mean(scores), abs=0.0051)
     assert "square \\| pictures only" in page
@@ -180,7 +180,15 @@ def test_infinite_scores_leave_an_image_out_for_everybody(
     for method in ("core/identity", "test/smooth"):  # the same two images for both, although one is finite on all four
         mean = np.mean([value for (name, degradation, _), value in psnr.items() if (name, degradation) == (method, "some")])
         assert float(overall[method][3].split()[0]) == pytest.approx(mean, abs=0.0051)
-    assert "core/psnr: 2 (2 left out because a score is infinite there), core/ssim: 4" in page
+    ssim = {
+        (row["method"], row["degradation"], row["image"]): row["value"]
+        for row in bench.rows(tmp_path / "out")
+        if row["metric"] == "core/ssim"
+    }
+    for method in ("core/identity", "test/smooth"):  # SSIM is finite everywhere, and still about the images that PSNR is about
+        mean = np.mean([value for (name, degradation, _), value in ssim.items() if (name, degradation) == (method, "some")])
+        assert float(overall[method][6].split()[0]) == pytest.approx(mean, abs=0.000051)
+    assert "Compared, of 4 images × degradations: 2. Left out because a score is infinite there: 2 of none." in page
     assert columns["core/identity"][1] == "inf (2 inf)"
     mean = np.mean([value for (name, degradation, _), value in psnr.items() if (name, degradation) == ("test/smooth", "none")])
     assert float(columns["test/smooth"][1].split()[0]) == pytest.approx(mean, abs=0.0051)
