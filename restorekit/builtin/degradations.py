@@ -30,6 +30,10 @@ FEW = 5.0
 MOST = 40
 """Largest count that is summed up to; a mean of `FEW` exceeds it once in 10²² times."""
 
+REACH = 16
+"""Pixels from which JPEG mixes something into a pixel: its block of chroma is 16 pixels wide, and the sample beside it, from which
+the decoder interpolates, may be in the next. In a patch the grid lies as in a photograph that is cut there."""
+
 
 class GaussianNoise(Degradation):
     """Additive white Gaussian noise; the result is clipped to [0, 1].
@@ -172,6 +176,7 @@ class Jpeg(Degradation):
     """
 
     params = ("quality",)
+    margin = REACH
 
     def __init__(self, *, quality: Quality | tuple[Quality, Quality] = (20, 80)) -> None:
         low, high = bounds(quality, "quality")

@@ -179,4 +179,4 @@ def test_a_recipe_can_say_what_the_shipped_model_trains_on(tmp_path: Path):
     assert 0.029 < float(params["sigma"].max()) <= 0.03
     assert (int(params["quality"].min()), int(params["quality"].max())) == (60, 95)
     assert float(params["applied"].mean()) == pytest.approx(0.5, abs=0.03)
-    assert part.margin == 22
+    assert part.margin == 22 + 16
