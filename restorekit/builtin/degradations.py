@@ -30,9 +30,9 @@ FEW = 5.0
 MOST = 40
 """Largest count that is summed up to; a mean of `FEW` exceeds it once in 10²² times."""
 
-REACH = 16
-"""Pixels from which JPEG mixes something into a pixel: its block of chroma is 16 pixels wide, and the sample beside it, from which
-the decoder interpolates, may be in the next. In a patch the grid lies as in a photograph that is cut there."""
+BLOCK = 16
+"""Side of a block of chroma in pixels, and how far JPEG spreads anything: the sample beside a pixel, from which the decoder
+interpolates its colour, may be in the next block, and is made of all of it."""
 
 
 class GaussianNoise(Degradation):
@@ -176,7 +176,7 @@ class Jpeg(Degradation):
     """
 
     params = ("quality",)
-    margin = REACH
+    spread = BLOCK
 
     def __init__(self, *, quality: Quality | tuple[Quality, Quality] = (20, 80)) -> None:
         low, high = bounds(quality, "quality")

@@ -72,9 +72,13 @@ class Sequence(Degradation):
 
     def __init__(self, *, steps: tuple[Degradation, ...]) -> None:
         self._steps, self._blurs = _named(steps)
-        self.scale, self.margin = 1, 0
+        self.scale, self.margin, self.spread = 1, 0, 0
         for step in steps:
-            self.margin = -(-self.margin // step.scale) + step.margin
+            if self.margin:
+                self.margin = -(-self.margin // step.scale) + step.spread
+            else:
+                self.spread = -(-self.spread // step.scale) + step.spread
+            self.margin += step.margin
             self.scale *= step.scale
         self.params = _names(self._steps, self._blurs)
 
@@ -123,7 +127,9 @@ class RandomOrder(Degradation):
         self._steps, self._blurs = _named(steps)
         for i, step in enumerate(steps):
             _same_size(step, f"steps.{i}")
-        self.margin = sum(step.margin for step in steps)
+        self.margin, self.spread = sum(step.margin for step in steps), sum(step.spread for step in steps)
+        if self.margin:
+            self.margin, self.spread = self.margin + self.spread, 0  # what spreads may come last
         names = _names(self._steps, self._blurs)
         self._order = _unused("order", names)
         self.params = (*names, self._order)
@@ -173,7 +179,7 @@ class Sometimes(Degradation):
         _same_size(degradation, "degradation")
         self._degradation = degradation
         self.probability = probability
-        self.margin = degradation.margin
+        self.margin, self.spread = degradation.margin, degradation.spread
         self._applied = _unused("applied", degradation.params)
         self.params = (*degradation.params, self._applied)
 

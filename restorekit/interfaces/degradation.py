@@ -21,11 +21,14 @@ class Degradation(ABC):
         params: names of what `sample` returns and `apply` records.
         margin: pixels at each border of the result that depend on pixels outside the image; callers
             that own more of the photograph cut patches wider by margin · scale and crop afterwards.
+        spread: pixels over which a degradation without a margin, such as JPEG with its blocks, mixes parts of the image.
+            Within an image that is nothing to a margin; after another degradation it widens that one's.
         scale: input height over output height (above 1 for down-scaling).
     """
 
     params: tuple[str, ...] = ()
     margin: int = 0
+    spread: int = 0
     scale: int = 1
 
     @abstractmethod

@@ -19,7 +19,7 @@ import restorekit as rk
 from restorekit.builtin.blurs import CameraShake, Defocus, GaussianBlur, MotionBlur
 from restorekit.builtin.degradations import Downscale, GaussianNoise, Jpeg
 from restorekit.builtin.masks import Mask
-from restorekit.builtin.sequences import Sequence
+from restorekit.builtin.sequences import RandomOrder, Sequence, Sometimes
 from restorekit.conformance.subject import Subject
 from restorekit.errors import ConfigError, ImageError
 from restorekit.interfaces import Degradation
@@ -95,17 +95,15 @@ def test_each_image_gets_its_own_parameters_whatever_the_batch(name):
 @pytest.mark.parametrize("name", [name for name in PARTS if example(name).margin])
 def test_beyond_the_margin_nothing_outside_the_image_matters(name):
     part = example(name)
-    params = part.sample(1, (3, 96, 96), rng(4))
+    params = part.sample(1, (3, 64, 64), rng(4))
     if "noise" in params:
         params["sigma"] = torch.zeros(1)
-    if "applied" in params:
-        params["applied"] = torch.ones(1)
-    whole, cut = photo(96), 16  # and so a multiple of JPEG's grid
+    whole, cut = photo(64), 16
     margin = part.margin
     inner = {key: value[..., cut:-cut, cut:-cut] if key == "noise" else value for key, value in params.items()}
     from_whole = part.apply(whole, params).image
     from_patch = part.apply(whole[..., cut:-cut, cut:-cut], inner).image
-    start, side = cut // part.scale, 64 // part.scale
+    start, side = cut // part.scale, 32 // part.scale
     expected = from_whole[..., start + margin : start + side - margin, start + margin : start + side - margin]
     assert expected.numel() > 0
     torch.testing.assert_close(from_patch[..., margin:-margin, margin:-margin], expected, atol=2e-6, rtol=0)
@@ -276,8 +274,8 @@ def test_colour_jpeg_is_close_to_kornias(quality):
 
 
 @pytest.mark.parametrize("channels", [1, 3])
-def test_jpeg_reaches_as_far_as_its_margin(channels):
-    """Of two pictures that differ from a line on, the results differ up to the margin before it, wherever the line is."""
+def test_jpeg_spreads_as_far_as_it_says(channels):
+    """Of two pictures that differ from a line on, the results differ up to so many pixels before it, wherever the line is."""
     part, params = Jpeg(quality=40), {"quality": torch.tensor([40])}
     image = photo(80)[:, :channels]
     before = part.apply(image, params).image
@@ -287,18 +285,36 @@ def test_jpeg_reaches_as_far_as_its_margin(channels):
         other[..., line:] = 1 - other[..., line:]
         changed = (part.apply(other, params).image != before).any(0).any(0).any(0)
         reach.append(line - int(changed.byte().argmax()))
-    assert max(reach) == (part.margin if channels == 3 else 7)
+    assert max(reach) == (part.spread if channels == 3 else 7)
 
 
 def test_no_border_is_invented_where_a_blurred_patch_is_compressed():
     part = Sequence(steps=(CameraShake(length=6.0), Jpeg(quality=40)))
     params = part.sample(1, (3, 128, 128), rng(4))
-    whole, cut, edge = photo(128), 16, part.margin
+    whole, cut, edge = photo(128), 16, part.margin  # cut at a multiple of the blocks
+    assert edge == 6 + Jpeg.spread
     from_whole = part.apply(whole, params).image[..., cut:-cut, cut:-cut]
     from_patch = part.apply(whole[..., cut:-cut, cut:-cut], params).image
     different = (from_whole - from_patch).abs().amax((0, 1)) > 2 / 255
     assert not different[edge:-edge, edge:-edge].any()
     assert different[6:-6, 6:-6].any()
+
+
+def test_what_spreads_widens_the_margins_that_come_before_it():
+    blur, jpeg = GaussianBlur(sigma=1.0), Jpeg()
+    assert (jpeg.margin, jpeg.spread) == (0, 16)
+    for steps, margin, spread in (
+        ((jpeg, blur), 4, 16),
+        ((blur, jpeg, jpeg), 4 + 32, 0),
+        ((blur, Sequence(steps=(jpeg, blur))), 4 + 16 + 4, 0),
+        ((blur, Sequence(steps=(blur, jpeg))), 4 + 4 + 16, 0),
+        ((jpeg, Downscale(factor=2)), 2, 8),
+        ((jpeg, Sometimes(degradation=jpeg)), 0, 32),
+        ((RandomOrder(steps=(jpeg, blur)),), 4 + 16, 0),
+        ((RandomOrder(steps=(jpeg, jpeg)), GaussianNoise()), 0, 32),
+    ):
+        part = Sequence(steps=steps)
+        assert (part.margin, part.spread) == (margin, spread)
 
 
 def test_jpeg_gets_better_with_quality_and_takes_grey():
