@@ -115,9 +115,16 @@ def check(
         divided = None if other is not None or layout != "auto" else layouts.divided(where)
         if divided:
             raise UserError(f"{where}: holds {divided[0].name} and {divided[1].name}; give them as: {divided[0]} --val {divided[1]}")
-        return layouts.find(
+        found = layouts.find(
             where, degraded=other, layout="auto" if other is not None else layout, blur_folder=blur_folder, sharp_half=sharp_half
         )
+        twins = None if found.paired or layout != "auto" else layouts.twins(found)
+        if twins:
+            first, second = (where / folder for folder in twins)
+            scenes = twins[0].parent != Path() and twins[0].name == layouts.SHARP
+            advice = f"{where} --layout gopro --blur-folder {second.name}" if scenes else f"{first} --degraded {second}"
+            raise UserError(f"{first} and {second} hold the same pictures. If they are pairs, give {advice}; if not, add --layout sharp")
+        return found
 
     listings = [listing(folder, degraded)] + ([listing(validation, validation_degraded)] if validation is not None else [])
     with common.progress("reading", sum(len(each.entries) for each in listings)) as steps:

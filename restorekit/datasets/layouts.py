@@ -7,14 +7,18 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 
 from restorekit import photos
 from restorekit.errors import ImageError, UserError
 from restorekit.settings import BUNDLED
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 Layout = Literal["sharp", "pairs", "ab", "gopro"]
 
@@ -33,7 +37,7 @@ SPLITS = ("test", "val", "valid", "validation")
 """What lies beside a folder ``train`` in a set that comes divided."""
 
 LOOKED_AT = 5
-"""Pictures that are read to see whether a folder holds pairs side by side."""
+"""Pictures that are read to see whether a folder holds pairs."""
 
 ALIKE = 0.4
 """Correlation of the halves' detail from which a picture counts as a pair.
@@ -145,6 +149,37 @@ def divided(folder: str | Path) -> tuple[Path, Path] | None:
     return (train, others[0]) if train.is_dir() and others else None
 
 
+def twins(listing: Listing) -> tuple[Path, Path] | None:
+    """Two folders among single photographs that hold the same names and, looked at, the same pictures: pairs that nobody called so.
+
+    Returns:
+        The folders, relative to that of the listing, the one with more detail first; of scenes those of the first one.
+    """
+    for place in range(max((entry.name.count("/") for entry in listing.entries), default=0)):
+        sides: dict[str, dict[str, Entry]] = {}
+        for entry in listing.entries:
+            parts = entry.name.split("/")
+            if len(parts) > place + 1:
+                sides.setdefault(parts.pop(place), {})["/".join(parts)] = entry
+        if len(sides) != 2:
+            continue
+        (one, first), (other, second) = sides.items()
+        both = sorted(first.keys() & second.keys())
+        if 2 * len(both) < min(len(first), len(second)):
+            continue
+        votes = []
+        for name in both[:: max(1, len(both) // LOOKED_AT)][:LOOKED_AT]:
+            try:
+                votes.append(_compared(first[name].sharp, second[name].sharp))
+            except ImageError:
+                continue
+        if sum(alike for alike, _ in votes) > len(votes) / 2:
+            scene = Path(*first[both[0]].name.split("/")[:place])
+            backward = sum(more for _, more in votes) < 0
+            return (scene / other, scene / one) if backward else (scene / one, scene / other)
+    return None
+
+
 def _folder(given: str | Path) -> Path:
     folder = Path(given)
     if not folder.is_dir():
@@ -253,14 +288,28 @@ def _gopro(folder: Path, scenes: Mapping[Path, Mapping[str, Mapping[str, Path]]]
 
 def _halves_alike(file: Path) -> float:
     """Correlation of the fine detail of a picture's halves, at 64×64 pixels each; -1 for an odd width."""
-    image = photos.read(file).image[0]
-    if image.shape[2] % 2:
+    image = photos.read(file).image
+    if image.shape[3] % 2:
         return -1.0
-    whole = Image.fromarray(image.mean(0).numpy()).resize((128, 64), Image.Resampling.BOX)
-    details = []
-    for box in ((0, 0, 64, 64), (64, 0, 128, 64)):
-        half = whole.crop(box)
-        coarse = half.resize((16, 16), Image.Resampling.BOX).resize((64, 64), Image.Resampling.BICUBIC)
-        details.append(np.asarray(half, np.float64) - np.asarray(coarse, np.float64))
-    power = float(np.sqrt((details[0] ** 2).sum() * (details[1] ** 2).sum()))
-    return float((details[0] * details[1]).sum()) / power if power > 1e-9 else 0.0
+    left, right = (_detail(half) for half in image.chunk(2, 3))
+    return _correlation(left, right)
+
+
+def _compared(first: Path, second: Path) -> tuple[bool, float]:
+    """Whether two files show the same, and by how much the first has more detail."""
+    images = [photos.read(file).image for file in (first, second)]
+    one, other = map(_detail, images)
+    fine = [float(image.diff(dim=3).abs().mean() + image.diff(dim=2).abs().mean()) for image in images]
+    return _correlation(one, other) > ALIKE, fine[0] - fine[1]
+
+
+def _detail(image: Tensor) -> NDArray[np.float64]:
+    """The fine detail of an image ``(1, C, H, W)``, at 64×64 pixels."""
+    small = Image.fromarray(image[0].mean(0).numpy()).resize((64, 64), Image.Resampling.BOX)
+    coarse = small.resize((16, 16), Image.Resampling.BOX).resize((64, 64), Image.Resampling.BICUBIC)
+    return np.asarray(small, np.float64) - np.asarray(coarse, np.float64)
+
+
+def _correlation(first: NDArray[np.float64], second: NDArray[np.float64]) -> float:
+    power = float(np.sqrt((first**2).sum() * (second**2).sum()))
+    return float((first * second).sum()) / power if power > 1e-9 else 0.0

@@ -6,6 +6,7 @@ import itertools
 import warnings
 from collections.abc import Collection
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 
@@ -132,6 +133,8 @@ def _listing(key: str, folder: str, degraded: str | None, settings: DataSettings
         )
     layout = "auto" if degraded is not None or key == "synthetic" else settings.layout
     listing = layouts.find(folder, degraded=degraded, layout=layout, blur_folder=settings.blur_folder, sharp_half=settings.sharp_half)
+    if degraded is None and folder != BUNDLED and settings.layout == "auto" and not listing.paired:
+        _check_twins(key, listing)
     if layout == "auto" and listing.paired and degraded is None:
         warnings.warn(
             f"data.{key}: {folder} is taken for {len(listing.entries)} {layouts.WORDS[listing.layout]}. "
@@ -140,6 +143,25 @@ def _listing(key: str, folder: str, degraded: str | None, settings: DataSettings
             stacklevel=2,
         )
     return listing
+
+
+def _check_twins(key: str, listing: Listing) -> None:
+    """Refuse to train on the blurred sides of pairs that lie in two folders of any name."""
+    twins = layouts.twins(listing)
+    if twins is None:
+        return
+    sharp, other = (Path(listing.folder) / folder for folder in twins)
+    if twins[0].parent != Path():
+        scenes = twins[0].name == layouts.SHARP
+        advice = f"give --set data.layout=gopro --set data.blur_folder={other.name}" if scenes else "give each side as a folder of its own"
+    elif key == "train":
+        advice = f"give --data {sharp} --set data.degraded={other}"
+    else:
+        advice = f"give --val {sharp} --set data.validation_degraded={other}" if key == "validation" else f"give --set data.{key}={sharp}"
+    raise TrainingError(
+        f"data.{key}: {sharp} and {other} hold the same pictures. If they are pairs, {advice}; "
+        "if all are good photographs, say so: --set data.layout=sharp"
+    )
 
 
 def _check_degradation(

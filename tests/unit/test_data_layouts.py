@@ -160,6 +160,23 @@ def test_pictures_side_by_side_are_recognised(tmp_path: Path) -> None:
     assert layouts.find(tmp_path / "plain", layout="ab").layout == "ab"
 
 
+@pytest.mark.parametrize("folders", [("a", "b"), ("x/2", "x/1")])
+def test_pairs_in_two_folders_of_any_name_are_noticed(folders: tuple[str, str], tmp_path: Path) -> None:
+    for number, pixels in enumerate((skimage.data.chelsea(), skimage.data.coffee(), skimage.data.astronaut())):
+        sharp = Image.fromarray(pixels)
+        for folder, image in zip(folders, (sharp, sharp.filter(ImageFilter.GaussianBlur(4))), strict=True):
+            (tmp_path / folder).mkdir(exist_ok=True, parents=True)
+            image.save(tmp_path / folder / f"{number}.png")
+    found = layouts.find(tmp_path)
+    assert (found.layout, len(found.entries)) == ("sharp", 6)
+    assert layouts.twins(found) == tuple(map(Path, folders))
+    Image.fromarray(skimage.data.rocket()).save(tmp_path / folders[0] / "alone.png")
+    assert layouts.twins(layouts.find(tmp_path)) is not None, "one may be missing"
+    for number in range(2):
+        Image.fromarray(skimage.data.rocket()).save(tmp_path / folders[1] / f"{number}.png")
+    assert layouts.twins(layouts.find(tmp_path)) is None, "equal names are common: frames of films have them"
+
+
 def test_flat_and_unreadable_pictures_are_no_pairs(tmp_path: Path) -> None:
     picture(tmp_path / "flat.png")
     (tmp_path / "broken.jpg").write_bytes(b"nothing")

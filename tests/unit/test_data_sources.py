@@ -211,6 +211,27 @@ def test_a_divided_set_is_not_trained_on_as_a_whole(tmp_path: Path) -> None:
     assert opened(shake(), train=str(tmp_path), layout="sharp").count == 3
 
 
+def test_pairs_in_two_folders_are_not_trained_on_as_photographs(tmp_path: Path) -> None:
+    write_sharp(tmp_path / "ok")
+    for number in range(2):
+        sharp = CAT[20 * number : 20 * number + 200, :300]
+        for side, pixels in (("before", sharp // 2), ("after", sharp)):
+            (tmp_path / "two" / side).mkdir(parents=True, exist_ok=True)
+            Image.fromarray(pixels).save(tmp_path / "two" / side / f"{number}.png")
+    two, ok = str(tmp_path / "two"), str(tmp_path / "ok")
+    pair = rf"{two}/after and {two}/before hold the same pictures.*"
+    with pytest.raises(TrainingError, match=rf"data\.train: {pair}--data {two}/after --set data\.degraded={two}/before"):
+        opened(shake(), train=two)
+    with pytest.raises(TrainingError, match=rf"data\.validation: {pair}--val {two}/after --set data\.validation_degraded={two}/before"):
+        opened(shake(), train=ok, validation=two)
+    assert opened(shake(), train=two, layout="sharp").count == 3
+    (tmp_path / "scenes").mkdir()
+    (tmp_path / "two").rename(tmp_path / "scenes" / "S1")
+    (tmp_path / "scenes" / "S1" / "after").rename(tmp_path / "scenes" / "S1" / "sharp")
+    with pytest.raises(TrainingError, match=r"--set data\.layout=gopro --set data\.blur_folder=before"):
+        opened(shake(), train=str(tmp_path / "scenes"))
+
+
 def test_every_file_that_is_left_out_is_named(tmp_path: Path) -> None:
     write_sharp(tmp_path / "s", 4)
     for number in range(5):
