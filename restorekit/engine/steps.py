@@ -128,7 +128,8 @@ class Step:
         return total
 
     def _weighted(self, fake: Images, batch: Batch) -> dict[str, Tensor]:
-        return {term.name: term.weight * term.loss(_finest(fake), batch.sharp, batch.degraded) for term in self.terms}
+        with self.autocast():  # for feature networks; distances are taken in float32 whatever the autocast
+            return {term.name: term.weight * term.loss(_finest(fake), batch.sharp, batch.degraded) for term in self.terms}
 
     def _outcome(self, numbers: dict[str, float], sums: Mapping[str, Tensor]) -> Outcome:
         critic = [value for name, value in numbers.items() if name.startswith(CRITIC)]

@@ -173,6 +173,17 @@ def test_a_critic_of_other_channels_is_refused() -> None:
         rk.train(recipe, device="cpu")
 
 
+def test_feature_networks_run_in_the_precision_of_the_run() -> None:
+    features = {"part": "core/vgg16", "weights": "random"}
+    losses = [{"part": "core/perceptual", "features": features, "layers": ["conv1_2"]}]
+    recipe = rk.recipe({**SUPERVISED, "losses": losses}).set("train.precision", "bf16")
+    run = Run(recipe.check(), "cpu", rk.registry())
+    kinds = []
+    run.shared[0].inner.register_forward_hook(lambda network, given, maps: kinds.append(maps["conv1_2"].dtype))
+    run.step(run.patches.batch(0), None)
+    assert kinds == [torch.bfloat16, torch.bfloat16], "of the restored and of the sharp image"
+
+
 def test_a_term_that_is_not_finite_is_named() -> None:
     run = Run(rk.recipe(SUPERVISED).check(), "cpu", rk.registry())
     batch = run.patches.batch(0)
