@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
+from unittest import mock
 
 import numpy as np
 import scipy.linalg
@@ -159,8 +160,8 @@ def networks() -> list[list[str]]:
             warnings.simplefilter("ignore")
             torch.manual_seed(0)
             trunk = getattr(models, builder)(weights=None).features
-            setattr(lpips.pretrained_networks.tv, builder, lambda pretrained, trunk=trunk: SimpleNamespace(features=trunk))
-            theirs = lpips.LPIPS(net=network, pnet_rand=True, verbose=False)
+            with mock.patch.object(models, builder, lambda pretrained, trunk=trunk: SimpleNamespace(features=trunk)):
+                theirs = lpips.LPIPS(net=network, pnet_rand=True, verbose=False)
         try:
             save_file({f"features.{name}": value for name, value in trunk.state_dict().items()}, file)
             ours = rk.registry().create("metric", "core/lpips", network=network, weights=str(file))
