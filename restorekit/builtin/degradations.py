@@ -90,7 +90,8 @@ class PoissonNoise(Degradation):
         noise, photons = params["noise"].to(image), params["photons"].to(image)
         white = photons.view(-1, 1, 1, 1)
         light = decode(image) if self.light == "linear" else image
-        seen = _poisson(light * white, noise) / white
+        # one by one, so that what is in between stays in the processor's cache
+        seen = torch.stack([_poisson(mean, field) for mean, field in zip(light * white, noise, strict=True)]) / white
         noisy = encode(seen) if self.light == "linear" else seen.clamp(0, 1)
         return Degraded(noisy, params={"noise": noise, "photons": photons})
 
@@ -107,26 +108,26 @@ def _poisson(mean: Tensor, normal: Tensor) -> Tensor:
     root, square = many.sqrt(), normal * normal
     count = many + root * normal + (2 + square) / 6 - normal * (2 + square) / (72 * root)
     count = (count + (square * (3 * square + 7) - 16) / (810 * many)).floor().clamp(min=0)
-    few = mean < FEW
-    if few.any():
-        count[few] = _summed_poisson(mean[few], normal[few])
-    return count
+    few = (mean.flatten() < FEW).nonzero()[:, 0]
+    summed = _summed_poisson(*(values.flatten().index_select(0, few) for values in (mean, normal)))
+    return count.flatten().index_copy_(0, few, summed).view_as(count)
 
 
 def _summed_poisson(mean: Tensor, normal: Tensor) -> Tensor:
     """`_poisson` by adding up the probabilities of 0, 1, 2 … until they reach the one asked for."""
-    asked = torch.special.ndtr(normal.double())
     mean = mean.double()
     probability = (-mean).exp()
-    total, count = probability.clone(), torch.zeros_like(mean)
+    missing = torch.special.ndtr(normal.double()) - probability
+    count, left = torch.zeros_like(normal), torch.arange(len(mean), device=mean.device)
     for k in range(1, MOST + 1):
-        short = asked > total
-        if not short.any():
+        short = (missing > 0).nonzero()[:, 0]  # ever fewer, after some rounds hardly any
+        if not len(short):
             break
-        count += short
+        missing, mean, probability, left = (values.index_select(0, short) for values in (missing, mean, probability, left))
+        count.index_fill_(0, left, k)
         probability = probability * mean / k
-        total += probability
-    return count.to(normal)
+        missing = missing - probability
+    return count
 
 
 class Saturation(Degradation):
