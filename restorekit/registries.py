@@ -235,7 +235,7 @@ class Registry:
             known = [plugin.namespace for plugin in self.plugins]
             return (
                 f"no {kind} {name!r}: no plugin {namespace!r} is installed.{did_you_mean(namespace, known)} "
-                f"Install it: pip install restorekit-{namespace}, or see what there is: restorekit plugins"
+                f"Plugins are named after their namespace: pip install restorekit-{namespace}. What there is: restorekit plugins"
             )
         among = tuple(among)
         full = dict.fromkeys(part.name for part in among)

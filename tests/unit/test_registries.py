@@ -74,7 +74,7 @@ def test_a_bare_name_will_do_where_it_is_unique() -> None:
         (lambda: MINE.of_kind("metrics"), r"no kind 'metrics'\. Did you mean metric"),
         (
             lambda: MINE.find("loss", "mien/l1"),
-            r"no plugin 'mien' is installed\. Did you mean mine\? Install it: pip install restorekit-mien",
+            r"no plugin 'mien' is installed\. Did you mean mine\? Plugins are named after their namespace: pip install restorekit-mien",
         ),
         (lambda: MINE.named("qqqqqq"), r"no part called 'qqqqqq'\. See them all: restorekit list"),
         (lambda: MINE.named("metric:l1"), r"no metric called 'l1'.* restorekit list metric"),
