@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 
 Pixels = npt.NDArray[np.uint8]
 
+STEP = 32
+"""Of which a crop that is recommended is a multiple."""
+
 READERS = 8
 """Most files that are decoded at the same time."""
 
@@ -67,10 +70,12 @@ class Photographs:
         self._kept: list[Sample | None] = []
         self._entries: list[Entry] = []
         self._sizes: list[tuple[int, int]] = []
+        largest = 0
         for entry in listing.entries:
             try:
                 height, width = header_size(entry, scale)
                 if min(height, width) < smallest:
+                    largest = max(largest, min(height, width))
                     raise ImageError(f"{entry.sharp}: {width}×{height}, smaller than the {smallest} pixels that data.crop needs")
             except ImageError as fault:
                 self.left_out.append(str(fault))
@@ -78,7 +83,9 @@ class Photographs:
             self._entries.append(entry)
             self._sizes.append((height, width))
         if not self._entries:
-            raise TrainingError(f"{listing.folder}: no usable image: {_first(self.left_out) or 'no image files in it'}")
+            crop = largest // STEP * STEP  # such as networks take
+            hint = f". --set data.crop={crop} takes the largest" if crop else ""
+            raise TrainingError(f"{listing.folder}: no usable image: {_first(self.left_out) or 'no image files in it'}{hint}")
 
     def __len__(self) -> int:
         return len(self._entries)

@@ -169,7 +169,7 @@ def test_a_generator_of_latents_takes_the_sharp_side(tmp_path: Path) -> None:
         ({"train": "nothing"}, "nothing: no such folder"),
         ({"train": ""}, "data.train: which photographs"),
         ({"damage": True, "validation": "nothing"}, "nothing: no such folder"),
-        ({"damage": True, "crop": 512}, "no usable image.*smaller than the 512"),
+        ({"damage": True, "crop": 512}, r"no usable image.*smaller than the 512 .*--set data\.crop=64 takes the largest"),
     ],
 )
 def test_what_does_not_go_together_is_refused(settings: dict[str, Any], message: str, tmp_path: Path) -> None:
