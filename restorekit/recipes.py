@@ -116,13 +116,17 @@ def recipe(source: str | Path | Mapping[str, Any], *, registry: Registry | None 
         return Recipe(_as_plain(source))
     path = Path(source)
     if path.suffix in (".yaml", ".yml") or path.is_file():
-        return Recipe(load_yaml(path), str(source))
+        return Recipe(load_yaml(path, instead="Registered recipes: restorekit list recipe"), str(source))
     found = (registry or discovery.registry()).find("recipe", str(source))
     return Recipe(load_yaml(found.load()), found.name)
 
 
-def load_yaml(path: Path) -> dict[str, Any]:
+def load_yaml(path: Path, *, instead: str = "") -> dict[str, Any]:
     """A YAML 1.2 file that holds a mapping; duplicate keys are refused.
+
+    Args:
+        path: the file.
+        instead: what to say where there is no such file.
 
     Raises:
         UserError: unreadable, not YAML, or no mapping; with the line.
@@ -131,7 +135,7 @@ def load_yaml(path: Path) -> dict[str, Any]:
         text = path.read_text(encoding="utf-8")
     except FileNotFoundError:
         near = did_you_mean(path.name, [p.name for p in path.parent.glob("*.y*ml")]) if path.parent.is_dir() else ""
-        raise UserError(f"{path}: no such file.{near} Registered recipes: restorekit list recipe") from None
+        raise UserError(f"{path}: no such file.{near} {instead}".rstrip()) from None
     except (OSError, UnicodeDecodeError) as fault:
         raise UserError(f"{path}: cannot be read: {fault}") from fault
     value = parse_yaml(text, str(path))

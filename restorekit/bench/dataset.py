@@ -129,8 +129,7 @@ def find(data: SuiteData, folder: Path | None, beside: Path) -> dict[str, Source
         if not found:
             raise UserError("the installed scikit-image brings no photographs: pip install --force-reinstall scikit-image")
         return found
-    if not folder.is_dir():
-        raise UserError(_absent(data, folder))
+    check_there(data, folder)
     problems: list[str] = []
     if data.pairs is not None:
         found = {source.name: source for source in _listed(folder, data.pairs, problems)}
@@ -152,10 +151,13 @@ def find(data: SuiteData, folder: Path | None, beside: Path) -> dict[str, Source
     return found
 
 
-def _absent(data: SuiteData, folder: Path) -> str:
+def check_there(data: SuiteData, folder: Path) -> None:
+    """Raise a `UserError` unless there is such a folder."""
+    if folder.is_dir():
+        return
     if data.dataset is None:
-        return f"{folder}: no such folder"
-    return (
+        raise UserError(f"{folder}: no such folder")
+    raise UserError(
         f"{folder}: no such folder, and this suite needs the data set in it. Say where your data sets lie with --data DIR or "
         f"the environment variable {VARIABLE}; this one is looked for in DIR/{data.dataset}.{_get(data)}"
     )

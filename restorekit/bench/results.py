@@ -198,7 +198,10 @@ def load(folder: Path) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     return about, [by_key[key] for key in wanted]
 
 
-_REMEDY = "Run the suite again with another --out."
+_REMEDY = (
+    f"Delete {ROWS} and {MANIFEST} there and run the suite again with this --out, which computes nothing twice that is in cells, "
+    "or with another --out."
+)
 
 
 def _no_constant(name: str) -> float:

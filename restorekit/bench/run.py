@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from restorekit import files
+from restorekit import files, processes
 from restorekit.bench import results, spread, table, webpage
 from restorekit.bench.contenders import Contender
 from restorekit.bench.inputs import Cell
@@ -74,7 +74,7 @@ def run(job: Job) -> Path:
         if job.retry:
             _forget_failures(prepared)
         ended = spread.compute(job, prepared)
-    if not spread.is_first() or (not prepared.todo and _is_published(job)):
+    if not processes.is_first() or (not prepared.todo and _is_published(job)):
         return page_file
     about, rows = collect(prepared, ended)
     results.write(job.out, about, rows)

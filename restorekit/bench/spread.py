@@ -3,39 +3,17 @@
 from __future__ import annotations
 
 import contextlib
-import datetime
-import logging
-import os
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from functools import partial
-from typing import TYPE_CHECKING, Any
 
 import torch
 
+from restorekit import processes
 from restorekit.bench import results
 from restorekit.bench.compute import Advance
 from restorekit.bench.compute import compute as compute_cells
 from restorekit.bench.job import ENDED, Job, Prepared, prepare
 from restorekit.errors import UserError
-
-if TYPE_CHECKING:
-    from lightning_fabric import Fabric
-
-PATIENCE = datetime.timedelta(days=30)
-"""How long a process waits for the slowest; half an hour, torch's default, is too short."""
-
-# In a process that Fabric starts, this module is imported before Fabric announces its rank on the terminal.
-logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
-
-
-def is_first() -> bool:
-    """Whether this process is the one that writes and prints; always, unless torchrun started several."""
-    return not _by_torchrun() or os.environ.get("RANK") == "0"
-
-
-def _by_torchrun() -> bool:
-    return "TORCHELASTIC_RUN_ID" in os.environ and int(os.environ.get("WORLD_SIZE", "1")) > 1
 
 
 def compute(job: Job, prepared: Prepared) -> dict[str, str]:
@@ -47,7 +25,7 @@ def compute(job: Job, prepared: Prepared) -> dict[str, str]:
     Raises:
         UserError: a process ended early; what was computed is kept.
     """
-    if _by_torchrun():
+    if processes.crew().world > 1:
         _join(job, prepared)
         return {}
     ended = {}
@@ -82,43 +60,32 @@ def _share(job: Job, prepared: Prepared, labels: Sequence[str], rank: int, world
 
 
 def _join(job: Job, prepared: Prepared) -> None:
-    """Take this process's part of the cells, as torchrun numbers it."""
-    from lightning_fabric import Fabric
-    from lightning_fabric.strategies.ddp import DDPStrategy
-
-    local, world = int(os.environ["LOCAL_WORLD_SIZE"]), int(os.environ["WORLD_SIZE"])
-    patient = DDPStrategy(timeout=PATIENCE)
-    fabric: Any = Fabric(accelerator=prepared.place.device.type, devices=local, num_nodes=world // local, strategy=patient)
-    fabric.launch()
+    """Take this process's part of the cells, as torchrun or SLURM numbers it."""
+    fabric = processes.join(prepared.place.device.type)
     own = replace(prepared, place=replace(prepared.place, device=fabric.device))
     _share(job, own, own.todo, fabric.global_rank, fabric.world_size)
-    fabric.barrier()
+    with processes.lost():
+        fabric.barrier()
 
 
 def _launched(job: Job, prepared: Prepared, labels: Sequence[str]) -> str:
     """Compute in `job.devices` processes of their own; returns why one ended early, or an empty text."""
-    from lightning_fabric import Fabric
-    from torch.multiprocessing.spawn import ProcessExitedException
-
-    kind = prepared.place.device.type
     given = [one.given for one in prepared.field if one.label in labels]
     if not all(given):
         raise UserError("Python functions cannot be sent to other processes; write FILE.py:FUNCTION, or leave devices and isolation out")
     if not (job.out / results.MANIFEST).exists():
         results.write(job.out, prepared.about, [])  # spares the other processes reading every picture
-    try:
-        fabric: Any = Fabric(accelerator=kind, devices=job.devices, strategy="ddp_spawn")
-        fabric.launch(
-            partial(_worker, job=replace(job, methods=tuple(given)), labels=list(labels))
-        )  # Fabric takes no frozen dataclass as an argument
-    except ProcessExitedException as fault:
-        return f"with {fault.signal_name or f'exit code {fault.exit_code}'}"
-    return ""
+    own = replace(job, methods=tuple(given))
+    ending = processes.start(_worker, (own, list(labels), prepared.place.device.type), count=job.devices)
+    return "" if ending is None else f"{ending.how}{': ' * bool(ending.said)}{ending.said}"
 
 
-def _worker(fabric: Fabric, job: Job, labels: Sequence[str]) -> None:
+def _worker(job: Job, labels: Sequence[str], kind: str) -> None:
     """What each process does: prepare anew, because nothing but plain values travels, and take its part."""
+    fabric = processes.join(kind)
     _share(job, prepare(job, device=fabric.device), labels, fabric.global_rank, fabric.world_size)
+    with processes.lost():
+        fabric.barrier()
 
 
 @contextlib.contextmanager

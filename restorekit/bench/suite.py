@@ -127,7 +127,7 @@ def _opened(source: str, registry: Registry) -> Opened:
         for part in registry.of_kind("suite"):
             if path.is_file() and part.load().resolve() == path.resolve():  # one suite, one name, one set of seeds
                 return _registered(part.name, registry)
-        return load_yaml(path), path.stem, source, path.parent
+        return load_yaml(path, instead="Registered suites: restorekit list suite"), path.stem, source, path.parent
     try:
         return _registered(source, registry)
     except UnknownName as unknown:
@@ -135,7 +135,7 @@ def _opened(source: str, registry: Registry) -> Opened:
             raise UserError(f"{source}: a file; a suite is a name, a YAML file or a folder of images") from None
         if os.sep in source and path.parent.is_dir():
             raise UserError(f"{files.missing(path)} Suites with a name: restorekit list suite") from None
-        raise UserError(f"{unknown} A suite may also be a YAML file or a folder of images; there is none at {source}.") from None
+        raise UserError(f"{unknown}\nA suite may also be a YAML file or a folder of images; there is none at {source}.") from None
 
 
 def _registered(name: str, registry: Registry) -> Opened:
@@ -168,6 +168,8 @@ def _checked(content: Mapping[str, Any], name: str, origin: str, beside: Path, h
     else:
         base = home if data is not None and data.dataset is not None else beside
         degradations, specs, read, found = _degradations(content.get("degradations"), base, registry)
+        if found and data is not None and data.dataset is not None and folder is not None:
+            dataset.check_there(data, folder)  # or else a file of kernels beside it would be missed, once for each of them
         problems += found
     metrics, metric_specs, found = _metrics(content.get("metrics"), registry)
     problems += found

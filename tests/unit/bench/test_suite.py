@@ -194,3 +194,11 @@ def test_the_suite_in_the_readme_works(tmp_path: Path, registry: Registry) -> No
     file = tmp_path / "mine.yaml"
     file.write_text(example)
     assert load(str(file), registry=registry).content["suite"] == load_yaml(file)["suite"]
+
+
+def test_where_the_data_set_is_not_there_no_file_beside_it_is_missed(tmp_path: Path, registry: Registry) -> None:
+    with pytest.raises(UserError, match=r"set14: no such folder.*--data DIR"):
+        load("core/set14-levin", registry=registry, data=tmp_path)
+    (tmp_path / "set14").mkdir()
+    with pytest.raises(ConfigError, match=r"levin09\.npz: no file of kernels"):
+        load("core/set14-levin", registry=registry, data=tmp_path)
