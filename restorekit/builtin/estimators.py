@@ -175,16 +175,17 @@ def sparse_deconvolution(blurred: Tensor, psf: Tensor, sparsity: float) -> Tenso
     """
     height, width = blurred.shape[-2:]
     transfer = _transfer(psf, height, width)
-    right, down = _differences(height, width, blurred.device)
     explained = transfer.conj() * torch.fft.rfft2(blurred)
-    power, edges = _power(transfer), _power(right) + _power(down)
+    power, edges = _power(transfer), _laplacian(height, width, blurred.device)
     sharp, weight = blurred, 2 * sparsity
     while weight < RELAXED:
         across, along = torch.roll(sharp, -1, 2) - sharp, torch.roll(sharp, -1, 1) - sharp
-        flat = across.square() + along.square() < sparsity / weight
-        spectra = torch.fft.rfft2(torch.stack((across.masked_fill(flat, 0), along.masked_fill(flat, 0))))
-        wanted = explained + weight * (right.conj() * spectra[0] + down.conj() * spectra[1])
-        sharp = torch.fft.irfft2(wanted / (power + weight * edges), s=(height, width))
+        edge = across.square().addcmul_(along, along) >= sparsity / weight
+        across, along = across.mul_(edge), along.mul_(edge)
+        # Their adjoint is taken here, so that one transform serves for both directions.
+        divergence = torch.roll(across, 1, 2) - across + torch.roll(along, 1, 1) - along
+        wanted = torch.fft.rfft2(divergence).mul_(weight).add_(explained)
+        sharp = torch.fft.irfft2(wanted.div_(torch.add(power, edges, alpha=weight)), s=(height, width))
         weight *= GROWTH
     return sharp
 
@@ -245,11 +246,11 @@ def _transfer(psf: Tensor, height: int, width: int) -> Tensor:
     return transfer
 
 
-def _differences(height: int, width: int, device: torch.device) -> tuple[Tensor, Tensor]:
-    """Transfer functions of the differences to the right and lower neighbour."""
-    across = torch.exp(2j * math.pi * torch.fft.rfftfreq(width, device=device)) - 1
-    along = torch.exp(2j * math.pi * torch.fft.fftfreq(height, device=device)) - 1
-    return across.expand(height, -1), along[:, None].expand(-1, len(across))
+def _laplacian(height: int, width: int, device: torch.device) -> Tensor:
+    """Squared transfer functions of the differences to the right and to the lower neighbour, added up."""
+    down, across = torch.fft.fftfreq(height, device=device), torch.fft.rfftfreq(width, device=device)
+    laplacian: Tensor = 4 - 2 * torch.cos(2 * math.pi * down)[:, None] - 2 * torch.cos(2 * math.pi * across)
+    return laplacian
 
 
 def _power(spectrum: Tensor) -> Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Annotated
 
 import torch
@@ -11,11 +12,11 @@ from torch import Tensor, nn
 
 from restorekit.images import SizeRule
 from restorekit.interfaces import Estimator, Generator
-from restorekit_deblurgan.deconvolution import deconvolve
+from restorekit_deblurgan.deconvolution import Deconvolution
 
 
 class Compact(Generator):
-    """Half-resolution U-shaped network of gated convolution blocks, on its own or behind a blind deconvolution.
+    """Half-resolution U-shaped network of gated convolution blocks, on its own or around a blind deconvolution.
 
     The image is folded to half resolution (pixel unshuffle), which makes everything behind it four
     times cheaper; blocks follow NAFNet (Chen et al., ECCV 2022, arXiv:2204.04676) with layer norm,
@@ -30,10 +31,17 @@ class Compact(Generator):
     It says for each pixel how far to follow the deconvolved image, and corrects that; untrained it averages
     image and deconvolved image. After Schuler et al., "Learning to deblur", TPAMI 2016, arXiv:1406.7444.
 
+    Each further stage blurs the result so far with the PSF, deconvolves what is left of the blurred image, and
+    has a network of its own that corrects the result by that: a clean picture is now the prior, where the first
+    deconvolution knew only that pictures are smooth. After Schmidt & Roth, "Shrinkage fields for effective image
+    restoration", CVPR 2014, and Dong et al., "Deep Wiener deconvolution", NeurIPS 2020, arXiv:2103.09962.
+
     Args:
         psf: estimates the PSF; null leaves deconvolution out.
         strengths: regularisation of each Wiener filter, on the squared Laplacian plus 1 %; the first one's
             image is the one that the result is built upon.
+        stages: rounds of deconvolution and repair, each with a network of the size that the options below give;
+            more than one only with `psf`.
         width: channels at half resolution; they double at each level below.
         blocks: blocks of each level, on the way down and again on the way up.
         middle: blocks at the lowest level.
@@ -50,6 +58,7 @@ class Compact(Generator):
         *,
         psf: Estimator | None = None,
         strengths: tuple[Annotated[float, Gt(0)], ...] = (0.01, 0.05),
+        stages: Annotated[int, Ge(1)] = 1,
         width: Annotated[int, Gt(0)] = 32,
         blocks: tuple[Annotated[int, Ge(0)], ...] = (1, 1),
         middle: Annotated[int, Ge(0)] = 4,
@@ -61,12 +70,56 @@ class Compact(Generator):
             raise ValueError("blocks: give at least one level, such as [2, 2]")
         if not strengths:
             raise ValueError("strengths: give at least one, such as [0.01]")
+        if psf is None and stages > 1:
+            raise ValueError(f"stages: {stages} needs psf, since each stage after the first deconvolves; set psf or leave stages at 1")
         multiple = 2 * 2 ** len(blocks)
         self.size = SizeRule(minimum=multiple if psf is None else max(32, multiple), multiple_of=multiple)
         self.channels = channels
         self.local = not attention and psf is None
         self.psf, self.strengths = psf, strengths
-        given, made = (channels, channels) if psf is None else ((2 + len(strengths)) * channels, channels + 1)
+        network = functools.partial(UNet, width=width, blocks=blocks, middle=middle, attention=attention)
+        if psf is None:
+            networks = [network(channels, channels)]
+        else:
+            networks = [network((2 + len(strengths)) * channels, channels + 1)]
+            networks += [network((3 + len(strengths)) * channels, channels) for _ in range(stages - 1)]
+        self.networks = nn.ModuleList(networks)
+
+    def forward(self, x: Tensor, given: Tensor | None = None) -> Tensor:
+        """Restore ``(N, C, H, W)``; the result may overshoot [0, 1]."""
+        first, *others = self.networks
+        if self.psf is None:
+            corrected: Tensor = x + first(x)
+            return corrected
+        # Fourier transforms need float32, whatever the networks around them run in.
+        exact = functools.partial(torch.autocast, x.device.type, enabled=False)
+        with torch.no_grad(), exact():
+            blurred = x.float()
+            deconvolution = Deconvolution(self.psf(x), *x.shape[-2:])
+            sharper = deconvolution.sharpen(blurred, self.strengths)
+            unexplained = blurred - deconvolution.blur(sharper[0])
+        made = first(torch.cat((x, *sharper, unexplained), dim=1))
+        restored: Tensor = x + torch.sigmoid(made[:, -1:]) * (sharper[0] - x) + made[:, :-1]
+        for network in others:
+            with exact():
+                restored = restored.float()
+                unexplained = blurred - deconvolution.blur(restored)
+                sharper = [restored + more for more in deconvolution.sharpen(unexplained, self.strengths)]
+            restored = restored + network(torch.cat((x, restored, *sharper, unexplained), dim=1))
+        return restored
+
+
+class UNet(nn.Module):
+    """U-shaped network at half resolution whose output is zero before training.
+
+    Args:
+        given: channels that come in.
+        made: channels that go out.
+        width: as in `Compact`, and so the others.
+    """
+
+    def __init__(self, given: int, made: int, *, width: int, blocks: tuple[int, ...], middle: int, attention: bool) -> None:
+        super().__init__()
         self.stem = nn.Conv2d(4 * given, width, 3, padding=1)
         self.down = nn.ModuleList()
         self.encoder = nn.ModuleList()
@@ -85,17 +138,8 @@ class Compact(Generator):
         for parameter in self.head.parameters():
             nn.init.zeros_(parameter)
 
-    def forward(self, x: Tensor, given: Tensor | None = None) -> Tensor:
-        """Restore ``(N, C, H, W)``; the result may overshoot [0, 1]."""
-        if self.psf is None:
-            return x + self._unet(x)
-        with torch.no_grad(), torch.autocast(x.device.type, enabled=False):
-            *sharper, unexplained = deconvolve(x.float(), self.psf(x), self.strengths)
-        made = self._unet(torch.cat((x, *sharper, unexplained), dim=1))
-        trust = torch.sigmoid(made[:, -1:])
-        return x + trust * (sharper[0] - x) + made[:, :-1]
-
-    def _unet(self, maps: Tensor) -> Tensor:
+    def forward(self, maps: Tensor) -> Tensor:
+        """From ``(N, given, H, W)`` to ``(N, made, H, W)``."""
         features = self.stem(F.pixel_unshuffle(maps, 2))
         skips = []
         for blocks, down in zip(self.encoder, self.down, strict=True):

@@ -1,4 +1,4 @@
-"""Wiener deconvolution of whole batches, as input for a network."""
+"""Blurring and Wiener deconvolution of whole batches, inside a network."""
 
 from __future__ import annotations
 
@@ -9,36 +9,50 @@ import torch.nn.functional as F
 from torch import Tensor
 
 
-def deconvolve(image: Tensor, psf: Tensor, strengths: tuple[float, ...]) -> list[Tensor]:
-    """Wiener filters of several strengths, and what the first result leaves unexplained.
+class Deconvolution:
+    """Convolution with one PSF per image and its inverse, for images of one size; gradients pass through both.
+
+    Beyond their borders images are taken as mirrored, a little further than the PSF reaches, as far as the
+    image goes, so that ripples from the seam stay outside.
 
     Args:
-        image: ``(N, C, H, W)``; beyond its borders it is taken as mirrored.
-        psf: ``(N, s, s)``.
-        strengths: regularisation of each filter.
-
-    Returns:
-        One image for each strength, and `image` minus the first of them blurred with `psf`.
+        psf: ``(N, s, s)``, s odd.
+        height: of the images.
+        width: of the images.
     """
-    from scipy.fft import next_fast_len  # a network without an estimator starts faster without scipy
 
-    height, width = image.shape[-2:]
-    radius = psf.shape[-1] // 2
-    # Mirrored a little further than the PSF reaches, as far as the image goes, so that ripples from the seam stay outside.
-    sides = [min(2 * radius, side - 1) for side in (height, width)]
-    tall, wide = (next_fast_len(side + 2 * more, real=True) for side, more in zip((height, width), sides, strict=True))
-    beyond = [min(total - side - more, side - 1) for total, side, more in zip((tall, wide), (height, width), sides, strict=True)]
-    framed = F.pad(image, (sides[1], beyond[1], sides[0], beyond[0]), mode="reflect")
-    inside = (..., slice(sides[0], sides[0] + height), slice(sides[1], sides[1] + width))
-    tall, wide = framed.shape[-2:]
-    centred = torch.roll(F.pad(psf, (0, wide - psf.shape[-1], 0, tall - psf.shape[-2])), (-radius, -radius), (1, 2))
-    transfer = torch.fft.rfft2(centred)[:, None]
-    spectrum = torch.fft.rfft2(framed)
-    power = transfer.real.square() + transfer.imag.square()
-    rough = _laplacian_power(tall, wide, image.device) + 0.01
-    results = [transfer.conj() * spectrum / (power + strength * rough) for strength in strengths]
-    blurred_again = torch.fft.irfft2(transfer * results[0], s=(tall, wide))[inside]
-    return [torch.fft.irfft2(result, s=(tall, wide))[inside] for result in results] + [image - blurred_again]
+    def __init__(self, psf: Tensor, height: int, width: int) -> None:
+        from scipy.fft import next_fast_len  # a network without an estimator starts faster without scipy
+
+        size = psf.shape[-1]
+        before = [min(2 * (size // 2), side - 1) for side in (height, width)]
+        lengths = [next_fast_len(side + 2 * more, real=True) for side, more in zip((height, width), before, strict=True)]
+        after = [min(length - side - more, side - 1) for length, side, more in zip(lengths, (height, width), before, strict=True)]
+        self.shape = tuple(more + side + rest for more, side, rest in zip(before, (height, width), after, strict=True))
+        self.frame = (before[1], after[1], before[0], after[0])
+        self.inside = (..., slice(before[0], before[0] + height), slice(before[1], before[1] + width))
+        tall, wide = self.shape
+        centred = torch.roll(F.pad(psf, (0, wide - size, 0, tall - size)), (-(size // 2), -(size // 2)), (1, 2))
+        self.transfer = torch.fft.rfft2(centred)[:, None]
+        self.power = torch.view_as_real(self.transfer).square().sum(-1)
+        self.rough = _laplacian_power(tall, wide, psf.device) + 0.01
+
+    def blur(self, image: Tensor) -> Tensor:
+        """`image` ``(N, C, H, W)`` convolved with the PSF."""
+        return self._image(self.transfer * self._spectrum(image))
+
+    def sharpen(self, image: Tensor, strengths: tuple[float, ...]) -> list[Tensor]:
+        """The Wiener filter of each strength: its regularisation, on the squared Laplacian plus 1 %."""
+        explained = self.transfer.conj() * self._spectrum(image)
+        return [self._image(explained / (self.power + strength * self.rough)) for strength in strengths]
+
+    def _spectrum(self, image: Tensor) -> Tensor:
+        spectrum: Tensor = torch.fft.rfft2(F.pad(image, self.frame, mode="reflect"))
+        return spectrum
+
+    def _image(self, spectrum: Tensor) -> Tensor:
+        image: Tensor = torch.fft.irfft2(spectrum, s=self.shape)[self.inside]
+        return image
 
 
 def _laplacian_power(height: int, width: int, device: torch.device) -> Tensor:

@@ -33,7 +33,7 @@ def restorekit_parts() -> Iterator[Part]:
         summary="small U-shaped network of gated blocks, on its own or behind a blind deconvolution",
         paper=COMPACT,
         licence="Apache-2.0",
-        example={"psf": {"part": "core/l0", "size": 5, "rounds": 1}, "width": 8, "blocks": [1], "middle": 1},
+        example={"psf": {"part": "core/l0", "size": 5, "rounds": 1}, "stages": 2, "width": 8, "blocks": [1], "middle": 1},
     )
     yield Part(
         "critic",
@@ -57,6 +57,22 @@ def restorekit_parts() -> Iterator[Part]:
         "default",
         f"{HERE}:recipes/default.yaml",
         summary="blind deconvolution and a compact network, on synthetic camera shake; makes the shipped model",
+        paper=COMPACT,
+        licence="Apache-2.0",
+    )
+    yield Part(
+        "recipe",
+        "denoise",
+        f"{HERE}:recipes/denoise.yaml",
+        summary="a compact network against noise and JPEG artefacts, alone and together",
+        paper=COMPACT,
+        licence="Apache-2.0",
+    )
+    yield Part(
+        "recipe",
+        "finetune",
+        f"{HERE}:recipes/finetune.yaml",
+        summary="adapts the shipped model to a few of your own photographs or pairs (--init deblurgan/shipped)",
         paper=COMPACT,
         licence="Apache-2.0",
     )

@@ -20,6 +20,8 @@ SMALL = {
         "data.crop": 64,
     },
     "deblurgan/default": {"generator.width": 8, "data.crop": 64, "data.batch": 2},
+    "deblurgan/finetune": {"generator.width": 8, "data.crop": 64},
+    "deblurgan/denoise": {"generator.width": 8, "data.crop": 32},
 }
 """Settings that make one step quick; a recipe that is not here runs as it is."""
 
