@@ -135,7 +135,11 @@ def test_deconvolution_blurs_as_scipy_does_and_undoes_it() -> None:
 def test_deconvolution_passes_gradients() -> None:
     image = torch.rand(1, 1, 20, 22, dtype=torch.float64, generator=torch.Generator().manual_seed(0), requires_grad=True)
     deconvolution = Deconvolution(torch.full((1, 3, 3), 1 / 9, dtype=torch.float64), 20, 22)
-    X
+
+    def sharpened(image: torch.Tensor) -> torch.Tensor:
+        return deconvolution.sharpen(image - deconvolution.blur(image), (0.05,))[0]
+
+    assert torch.autograd.gradcheck(sharpened, image, fast_mode=True)
 
 
 def test_a_further_stage_starts_as_the_identity_and_then_corrects_the_stage_before() -> None:
