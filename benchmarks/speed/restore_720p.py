@@ -1,10 +1,11 @@
-"""Seconds and peak memory of restoring a 1280×720 photograph, each network in a process of its own.
+"""Seconds and peak memory of restoring a 1280×720 photograph, each network and the shipped model in a process of its own.
 
     python benchmarks/speed/restore_720p.py [--threads 2] [--repeats 3]
 
 The networks take turns, so that a busy machine slows all of them alike: compare the ratios. Peak memory is
 the process's largest resident size less what it held before the first restoration, when the network and the
-libraries were loaded already. Weights are random, which changes neither figure.
+libraries were loaded already. The networks' weights are random, which changes neither figure; the shipped model
+estimates the PSF as well.
 """
 
 from __future__ import annotations
@@ -17,17 +18,22 @@ import subprocess
 import sys
 import time
 
-NETWORKS = ("deblurgan/compact", "deblurgan/resnet9")
+SHIPPED = "deblurgan/shipped"
+MEASURED = ("deblurgan/compact", "deblurgan/resnet9", SHIPPED)
 
 
-def measure(network: str, threads: int) -> dict[str, float]:
+def measure(name: str, threads: int) -> dict[str, float]:
     import torch
 
     import restorekit as rk
     from restorekit.recipes import Recipe
 
     torch.set_num_threads(threads)
-    model = rk.Model(rk.registry().create("generator", network).eval(), Recipe({}))
+    registry = rk.registry()
+    if name == SHIPPED:
+        model = registry.create("restorer", name).model
+    else:
+        model = rk.Model(registry.create("generator", name).eval(), Recipe({}))
     image = torch.rand(1, 3, 720, 1280, generator=torch.Generator().manual_seed(0))
     model.restore(image[..., :64, :64])
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
@@ -47,12 +53,12 @@ def main() -> None:
     if arguments.one:
         print(json.dumps(measure(arguments.one, arguments.threads)))
         return
-    found: dict[str, list[dict[str, float]]] = {name: [] for name in NETWORKS}
+    found: dict[str, list[dict[str, float]]] = {name: [] for name in MEASURED}
     for _ in range(arguments.repeats):
-        for name in NETWORKS:
+        for name in MEASURED:
             command = [sys.executable, __file__, "--one", name, "--threads", str(arguments.threads)]
             found[name].append(json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout))
-    print("| network | seconds, median (min to max) | extra memory, MB | whole process, MB |\n|---|---|---|---|")
+    print("| network or model | seconds, median (min to max) | extra memory, MB | whole process, MB |\n|---|---|---|---|")
     for name, runs in found.items():
         seconds = [run["seconds"] for run in runs]
         extra, whole = (statistics.median(run[key] for run in runs) for key in ("extra", "whole"))
