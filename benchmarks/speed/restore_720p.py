@@ -30,10 +30,7 @@ def measure(name: str, threads: int) -> dict[str, float]:
 
     torch.set_num_threads(threads)
     registry = rk.registry()
-    if name == SHIPPED:
-        model = registry.create("restorer", name).model
-    else:
-        model = rk.Model(registry.create("generator", name).eval(), Recipe({}))
+    model = registry.create("restorer", name).model if name == SHIPPED else rk.Model(registry.create("generator", name).eval(), Recipe({}))
     image = torch.rand(1, 3, 720, 1280, generator=torch.Generator().manual_seed(0))
     model.restore(image[..., :64, :64])
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
