@@ -9,6 +9,8 @@ from collections.abc import Iterable
 class UserError(Exception):
     """Something the user can fix: the message says what was wrong, where, and what to type instead."""
 
+    exit_code = 2
+
 
 class ConfigError(UserError):
     """One or more mistakes in options or in a recipe, all of them found before anything is built."""

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Callable
-from typing import Annotated
+from typing import Annotated, Any
 
 import torch
+import torch.distributed as dist
 import torch.nn.functional as F
 from annotated_types import Ge, Gt, Lt
 from torch import Tensor, nn
@@ -30,6 +31,32 @@ def _judge(critic: Callable[..., tuple[Tensor, ...]], images: Images, given: Ten
 def _mean(scales: tuple[Tensor, ...], of: Callable[[Tensor], Tensor]) -> Tensor:
     """Mean over batch and positions, then over scales, so that fine scales do not outvote coarse ones."""
     return torch.stack([of(logits).mean() for logits in scales]).mean()
+
+
+def _over_processes(means: Tensor) -> Tensor:
+    """The mean over all processes of a run, with gradients that flow to all of them; one process has it already."""
+    if not (dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1):
+        return means
+    averaged: Tensor = _Average.apply(means)
+    return averaged
+
+
+class _Average(torch.autograd.Function):
+    """Sums over the processes forwards and, since each of them has a loss that depends on the sum, backwards."""
+
+    @staticmethod
+    def forward(ctx: Any, means: Tensor) -> Tensor:
+        return _Average._of_all(means)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
+        return _Average._of_all(gradient)
+
+    @staticmethod
+    def _of_all(values: Tensor) -> Tensor:
+        total = values.contiguous().clone()
+        dist.all_reduce(total)
+        return total / dist.get_world_size()
 
 
 class _Separate(Adversarial):
@@ -154,7 +181,8 @@ class RelativisticAverageLeastSquares(Adversarial):
     """Least squares on how much more real an image looks than the average of the other kind.
 
     The average is over batch and positions of each scale, as in DeblurGAN-v2 (arXiv:1908.03826), but
-    without the factor ½ of its code. Jolicoeur-Martineau, ICLR 2019, arXiv:1807.00734.
+    without the factor ½ of its code. Where several processes have a part of the batch each, it is over all of them.
+    Jolicoeur-Martineau, ICLR 2019, arXiv:1807.00734.
 
     Args:
         smoothing: the critic's target for real images is 1 less this (after Salimans et al., NIPS 2016, arXiv:1606.03498).
@@ -167,10 +195,11 @@ class RelativisticAverageLeastSquares(Adversarial):
 
     @staticmethod
     def _terms(real: tuple[Tensor, ...], fake: tuple[Tensor, ...], of_real: float, of_fake: float) -> dict[str, Tensor]:
-        pairs = list(zip(real, fake, strict=True))
+        means = _over_processes(torch.stack([logits.mean() for logits in (*real, *fake)]))
+        of_all = list(zip(real, fake, means[: len(real)], means[len(real) :], strict=True))
         return {
-            "real": torch.stack([(r - f.mean() - of_real).square().mean() for r, f in pairs]).mean(),
-            "fake": torch.stack([(f - r.mean() - of_fake).square().mean() for r, f in pairs]).mean(),
+            "real": torch.stack([(r - mean - of_real).square().mean() for r, _, _, mean in of_all]).mean(),
+            "fake": torch.stack([(f - mean - of_fake).square().mean() for _, f, mean, _ in of_all]).mean(),
         }
 
     def critic_terms(self, critic: Critic, real: Images, fake: Images, given: Tensor | None = None) -> dict[str, Tensor]:

@@ -87,8 +87,8 @@ def run(
     (core/identity) is always among the methods. DIR gets the rows, leaderboard.md and leaderboard.html.
     A run that was stopped goes on where it was when the same command is given again.
     """
+    from restorekit import processes
     from restorekit.bench import run as engine
-    from restorekit.bench import spread
     from restorekit.bench.job import Job
 
     written = engine.run(
@@ -109,7 +109,7 @@ def run(
             progress=sys.stderr.isatty(),
         )
     )
-    if not spread.is_first():
+    if not processes.is_first():
         return
     from restorekit.bench import results, table
 

@@ -33,10 +33,12 @@ class State:
     Attributes:
         debug: show tracebacks.
         stdout: where reports go; with ``--json`` everything else that is printed goes to stderr.
+        arguments: all of them, for processes that are to do the same.
     """
 
     debug: bool
     stdout: TextIO
+    arguments: tuple[str, ...] = ()
 
 
 class Commands(click.Group):
@@ -63,7 +65,7 @@ def execute(command: click.Command, argv: Sequence[str] | None, prog: str) -> in
         the program.
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
-    state = State(debug="--debug" in arguments, stdout=sys.stdout)
+    state = State(debug="--debug" in arguments, stdout=sys.stdout, arguments=tuple(arguments))
     with warnings.catch_warnings(), contextlib.ExitStack() as stack:
         if not state.debug:
             warnings.showwarning = _one_line
@@ -83,7 +85,7 @@ def execute(command: click.Command, argv: Sequence[str] | None, prog: str) -> in
             click.echo("interrupted", err=True)
             return 130
         except UserError as fault:
-            return _fail(str(fault), state, 2)
+            return _fail(str(fault), state, fault.exit_code)
         except OSError as fault:
             return _fail(explain(fault), state, 2)
         except Exception as fault:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import sys
 import time
+import warnings
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 import click
 
@@ -21,6 +22,8 @@ from restorekit.cli.common import (
 from restorekit.errors import UserError
 
 if TYPE_CHECKING:
+    import torch
+
     from restorekit.engine.rehearsal import Rehearsal
     from restorekit.modelfile import Model
 
@@ -35,6 +38,7 @@ PATH = click.Path(path_type=Path)
         "restorekit train deblurgan/default --data my-photos --resume",
         "restorekit train deblurgan/default --data my-photos --init model.safetensors",
         "restorekit train deblurgan/default --data my-photos --dry-run",
+        "restorekit train deblurgan/default --data my-photos --devices 4",
         "restorekit info deblurgan/default",
     )
 )
@@ -46,6 +50,8 @@ PATH = click.Path(path_type=Path)
 @device_option
 @click.option("--resume", is_flag=True, help="Go on from the last checkpoint in --out.")
 @click.option("--init", metavar="MODEL", help="Start with the weights of a model file, or of a registered restorer that has some.")
+@click.option("--devices", metavar="N", type=click.IntRange(1), help="Processes on this machine that share each batch, one a device.")
+@click.option("--nodes", metavar="M", type=click.IntRange(1), help="Machines, each of which runs this command; see CONTRIBUTING.md.")
 @click.option("--dry-run", is_flag=True, help="Check everything, do one step, say how long the run would take, write nothing.")
 @json_option
 @debug_option
@@ -58,6 +64,8 @@ def train(
     device: str,
     resume: bool,
     init: str | None,
+    devices: int | None,
+    nodes: int | None,
     dry_run: bool,
     as_json: bool,
 ) -> None:
@@ -73,22 +81,31 @@ def train(
             if key in values:
                 raise UserError(f"{option} {folder}: --set {key} says something else; give one of them")
             values[key] = str(folder)
-    from restorekit import devices, recipes
+    from restorekit import processes, recipes
+    from restorekit.devices import pick
 
     chosen = recipes.recipe(recipe)
     for key, value in values.items():
         chosen = chosen.set(key, value)
     chosen = chosen.check()
-    place = devices.pick(device)
+    place = pick(device)
+    if processes.wanted(devices, nodes):
+        _start(devices or 1, nodes or 1, place)
+    if not processes.is_first():
+        warnings.simplefilter("ignore")  # the first process says the same
     from restorekit import engine
 
     out = out or Path("runs") / _run_name(recipe)
     initial = _trained(init) if init is not None else None
     if dry_run:
-        _rehearse(engine.rehearse(chosen, out=out, resume=resume, init=initial, device=str(place)), as_json)
+        found = engine.rehearse(chosen, out=out, resume=resume, init=initial, device=str(place))
+        if processes.is_first():
+            _rehearse(found, as_json)
         return
     start = time.perf_counter()
     model = engine.train(chosen, out=out, resume=resume, init=initial, device=str(place), progress=sys.stderr.isatty() or not as_json)
+    if not processes.is_first():
+        return
     file = out / "model.safetensors"
     if as_json:
         parameters = sum(weight.numel() for weight in model.generator.parameters())
@@ -107,6 +124,29 @@ def train(
     click.echo(f"{file}" + (f"  {scores}" if scores else ""))
     if model.generator.consumes == "image":
         click.echo(f"Use it: restorekit restore photo.jpg -o restored.jpg --with {file}")
+
+
+def _start(count: int, nodes: int, place: torch.device) -> NoReturn:
+    """Do what this command does in several processes, and end with their exit code."""
+    from restorekit import processes
+
+    if ":" in str(place):
+        raise UserError(f"--device {place}: one device for several processes; give --device {place.type}")
+    processes.check_devices(place.type, count)
+    ending = processes.start(_again, (click.get_current_context().obj.arguments,), count=count, nodes=nodes)
+    if ending is None:
+        raise click.exceptions.Exit(0)
+    if ending.code < 0:
+        raise UserError(f"{ending.who} ended {ending.how}, and the others were stopped; add --resume to go on")
+    if ending.said:
+        click.echo(f"error: {ending.who}: {ending.said}", err=True)
+    raise click.exceptions.Exit(ending.code)
+
+
+def _again(arguments: tuple[str, ...]) -> int:
+    from restorekit.cli import main
+
+    return main(arguments)
 
 
 def _trained(name: str) -> Model:

@@ -106,7 +106,11 @@ class History(Callback):
 
     def start(self, step: int, steps: int) -> None:
         """Open the file; a resumed run drops what an interrupted one wrote after its last checkpoint."""
-        kept = [json.dumps(entry) + "\n" for entry in history(self.path) if entry["step"] <= step] if step else []
+
+        def after(entry: Mapping[str, Any]) -> bool:
+            return entry["step"] > step or (step == steps and entry["step"] == step and "scores" in entry)  # the last validation
+
+        kept = [json.dumps(entry) + "\n" for entry in history(self.path) if not after(entry)] if step else []
         files.write(self.path, "".join(kept).encode())
         self.stream = self.path.open("a")
 

@@ -14,7 +14,13 @@ from restorekit.settings import DataSettings, TrainSettings
 
 
 def networks(
-    recipe: Recipe, data: DataSettings, settings: TrainSettings, generator: Generator, critic: Critic | None, device: torch.device
+    recipe: Recipe,
+    data: DataSettings,
+    settings: TrainSettings,
+    generator: Generator,
+    critic: Critic | None,
+    device: torch.device,
+    processes: int,
 ) -> None:
     """Check that networks and settings fit each other.
 
@@ -23,7 +29,10 @@ def networks(
     """
     if critic is not None and critic.channels != generator.channels:
         raise TrainingError(f"critic: judges {critic.channels} channels, the generator makes {generator.channels}; set critic.channels")
-    if data.batch % settings.micro_batches:
+    if data.batch % (settings.micro_batches * processes):
+        if processes > 1:
+            each = f" and its {settings.micro_batches} parts" if settings.micro_batches > 1 else ""
+            raise TrainingError(f"data.batch: {data.batch} cannot be divided equally among {processes} processes{each}; set data.batch")
         raise TrainingError(f"train.micro_batches: {settings.micro_batches} equal parts do not make data.batch={data.batch}")
     if settings.patience is not None and generator.consumes == "latent":
         raise TrainingError("train.patience: a generator that makes images from latent vectors has no PSNR to wait for; leave it out")

@@ -62,6 +62,8 @@ class PatchSource:
             all are pairs.
         seed: of everything that is drawn.
         synthetic: photographs for ``settings.synthetic_share`` of the patches, beside the pairs of `images`.
+        share: which of how many equal parts of each batch is made, as the rank and number of processes; together they are
+            the batch that one process makes.
     """
 
     def __init__(
@@ -71,8 +73,11 @@ class PatchSource:
         degradation: Degradation | None,
         seed: int,
         synthetic: Photographs | None = None,
+        share: tuple[int, int] = (0, 1),
     ) -> None:
         self.images, self.synthetic, self.settings, self.degradation, self.seed = images, synthetic, settings, degradation, seed
+        rank, world = share
+        self.own = range(rank * settings.batch // world, (rank + 1) * settings.batch // world)
         self.scale = images.scale if images.paired else degradation.scale if degradation else 1
         if settings.crop % self.scale:
             raise TrainingError(f"data.crop: {settings.crop} is no multiple of {self.scale}, the degradation's scale")
@@ -92,30 +97,38 @@ class PatchSource:
         Raises:
             TrainingError: hardly any file can be read any more.
         """
-        patches = [self._patch(step, number) for number in range(self.settings.batch)]
+        patches = {number: self._patch(step, number) for number in self.own}
         rng = seeding.generator(self.seed, "batch", step)
-        made = [i for i, patch in enumerate(patches) if patch.degraded is None]
-        real = [i for i, patch in enumerate(patches) if patch.degraded is not None]
+        # Damage is drawn for the whole batch, whatever the share, so that shares make up the batch.
+        unpaired = [number for number in range(self.settings.batch) if not self._chosen(step, number)[0].paired]
+        made = [number for number in unpaired if number in self.own]
+        real = [number for number in self.own if patches[number].degraded is not None]
         parts = []
-        if made:
-            parts.append((made, self._made([patches[i] for i in made], rng)))
+        if unpaired:
+            drawn = self._drawn(len(unpaired), rng)
+            if made:
+                places = [unpaired.index(number) for number in made]
+                parts.append((made, self._made([patches[i] for i in made], {name: value[places] for name, value in drawn.items()})))
         if real:
             parts.append((real, _real([patches[i] for i in real])))
         batch = parts[0][1] if len(parts) == 1 else _merged(parts)
         if not self.settings.sharp_share:
             return batch
-        untouched = torch.rand(self.settings.batch, 1, 1, 1, generator=rng) < self.settings.sharp_share
+        untouched = torch.rand(self.settings.batch, 1, 1, 1, generator=rng)[self.own.start : self.own.stop] < self.settings.sharp_share
         degraded = batch.degraded
         mask = None if degraded.mask is None else torch.where(untouched, torch.zeros(()), degraded.mask)
         return replace(batch, degraded=replace(degraded, image=torch.where(untouched, batch.sharp, degraded.image), mask=mask))
 
-    def _made(self, patches: list[_Patch], rng: torch.Generator) -> Batch:
+    def _drawn(self, count: int, rng: torch.Generator) -> dict[str, Tensor]:
+        side = self.settings.crop + 2 * self.margin
+        return {} if self.degradation is None else dict(self.degradation.sample(count, (self.images.channels, side, side), rng))
+
+    def _made(self, patches: list[_Patch], params: dict[str, Tensor]) -> Batch:
         wide = _as_floats([patch.sharp for patch in patches], [patch.colours for patch in patches])
         inner = slice(self.margin, self.margin + self.settings.crop)
         sharp = wide[..., inner, inner].contiguous()
         if self.degradation is None:
             return Batch(sharp, Degraded(sharp))
-        params = self.degradation.sample(len(wide), (wide.shape[1], wide.shape[2], wide.shape[3]), rng)
         degraded = self.degradation.apply(wide, params)
         inner = slice(self.degradation.margin, self.degradation.margin + self.settings.crop // self.scale)
         image = degraded.image[..., inner, inner].contiguous()
@@ -123,7 +136,7 @@ class PatchSource:
         return Batch(sharp, replace(degraded, image=image, mask=mask))
 
     def _patch(self, step: int, number: int) -> _Patch:
-        images, index = self._chosen(step * self.settings.batch + number)
+        images, index = self._chosen(step, number)
         sample = self._read(images, index, step, number)
         settings = self.settings
         rng = seeding.generator(self.seed, "patch", step, number)
@@ -135,8 +148,9 @@ class PatchSource:
         degraded = cut(sample.degraded, place, side=settings.crop // scale, scale=scale)
         return _Patch(cut(sample.sharp, place, side=settings.crop), degraded, colours)
 
-    def _chosen(self, position: int) -> tuple[Photographs, int]:
-        """Which photograph the patch at `position` of all patches comes from: each of a set once an epoch of that set."""
+    def _chosen(self, step: int, number: int) -> tuple[Photographs, int]:
+        """Which photograph a patch comes from: each of a set once an epoch of that set."""
+        position = step * self.settings.batch + number
         share = self.settings.synthetic_share if self.synthetic is not None else 0.0
         before = math.floor(position * share)
         if self.synthetic is not None and math.floor((position + 1) * share) > before:

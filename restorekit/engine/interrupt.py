@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import threading
+import time
 from types import FrameType
 from typing import Any, Self
 
@@ -18,10 +19,15 @@ class Interrupt:
     """While it is entered, a signal is remembered in `asked`; a second one interrupts at once.
 
     Python delivers signals to the main thread alone, so that elsewhere this does nothing.
+
+    Args:
+        settle: seconds in which more signals count as the same, where a terminal and a parent process send it both.
+        quiet: say nothing.
     """
 
-    def __init__(self) -> None:
-        self.asked = False
+    def __init__(self, settle: float = 0.0, *, quiet: bool = False) -> None:
+        self.asked, self.settle, self.quiet = False, settle, quiet
+        self._since = 0.0
         self._before: dict[signal.Signals, Any] = {}
 
     def __enter__(self) -> Self:
@@ -35,6 +41,9 @@ class Interrupt:
 
     def _remember(self, number: int, frame: FrameType | None) -> None:
         if self.asked:
+            if time.monotonic() - self._since < self.settle:
+                return
             raise KeyboardInterrupt
-        self.asked = True
-        os.write(2, MESSAGE)  # not print: the signal may have come in the middle of one
+        self.asked, self._since = True, time.monotonic()
+        if not self.quiet:
+            os.write(2, MESSAGE)  # not print: the signal may have come in the middle of one

@@ -8,9 +8,7 @@ from collections.abc import Generator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-import torch
-
-from restorekit import discovery, modelfile, seeding
+from restorekit import discovery, modelfile, processes, seeding
 from restorekit.engine import checkpoint, folders
 from restorekit.engine.callbacks import Callback, History, Progress, TensorBoard
 from restorekit.engine.data import Batch
@@ -39,7 +37,8 @@ def train(
     """Train a recipe's generator.
 
     The recipe is checked whole before anything is built. The global random state is left as it was; the same recipe
-    gives the same model on the same kind of machine.
+    gives the same model on the same kind of machine. Processes that torchrun or SLURM has started share the batches, and
+    the first of them writes.
 
     Args:
         recipe: what to train.
@@ -49,7 +48,7 @@ def train(
         init: a model, or its file, whose weights the networks start with; they must fit exactly.
         device: ``auto``, ``cpu``, ``cuda`` or ``mps``.
         progress: show a bar on standard error.
-        callbacks: more things that want to be told.
+        callbacks: more things that want to be told, in each process where there are several.
         registry: where parts are looked up; the installed ones if None.
 
     Returns:
@@ -62,24 +61,24 @@ def train(
     recipe = recipe.check(registry)
     folder = folders.check(out, resume=resume, init=init is not None)
     model = modelfile.load(init, registry=registry) if isinstance(init, str | Path) else init
-    with seeding.seeded(recipe.content["train"]["seed"], "networks"):
+    with processes.lost(), seeding.seeded(recipe.content["train"]["seed"], "networks"):
         run = Run(recipe, device, registry, model)
     first = run.resume(folder) if resume and folder else 0
     listeners = list(callbacks)
-    if run.fabric.is_global_zero:
+    if run.crew.rank == 0:
         if folder is not None:
             checkpoint.tidy(folder)
             listeners += [History(folder / "history.jsonl"), TensorBoard(folder / "tensorboard"), Report(folder)]
         if progress:
             listeners.append(Progress())
-    with folders.told(folder), contextlib.ExitStack() as stack, seeding.seeded(0):
+    with processes.lost(), folders.told(folder), contextlib.ExitStack() as stack, seeding.seeded(0):
         stack.callback(run.sources.close)
         for listener in listeners:
             listener.start(first, run.settings.steps)
             stack.callback(listener.close)
         done = _loop(run, first, folder, listeners)
         result = run.finish(done, listeners)
-        if folder is not None and run.fabric.is_global_zero:
+        if folder is not None and run.crew.rank == 0:
             result.save(folder / "model.safetensors")
         for listener in listeners:
             listener.finish()
@@ -92,10 +91,10 @@ def _loop(run: Run, first: int, folder: Path | None, listeners: Sequence[Callbac
     done = first
     if patience is not None and patience.over:
         return done
-    with Interrupt() as interrupt, contextlib.closing(_batches(run, first)) as batches:
+    interrupt = Interrupt(settle=1.0 if run.crew.world > 1 else 0.0, quiet=run.crew.rank > 0)
+    with interrupt, contextlib.closing(_batches(run, first)) as batches:
         for step, batch in batches:
-            # Whatever networks draw (dropout, latents, penalties) follows from seed and step, so nothing needs storing.
-            torch.manual_seed(seeding.derive(settings.seed, "step", step))
+            run.seed(step)
             rate = run.set_learning_rate(step)
             done = step + 1
             try:
@@ -111,7 +110,7 @@ def _loop(run: Run, first: int, folder: Path | None, listeners: Sequence[Callbac
             if done % settings.validate_every == 0 and done < settings.steps:
                 run.validate(done, listeners)
             over = patience is not None and patience.over
-            stop = interrupt.asked and done < settings.steps and not over
+            stop = run.anywhere(interrupt.asked) and done < settings.steps and not over
             if folder is not None and (done % settings.checkpoint_every == 0 or done == settings.steps or over or stop):
                 run.save(folder, done)
             if over:
@@ -126,14 +125,14 @@ def _loop(run: Run, first: int, folder: Path | None, listeners: Sequence[Callbac
 def _step(run: Run, step: int, batch: Batch, rate: float, listeners: Sequence[Callback]) -> Event | None:
     """Do one step, tell the listeners, and return what the watch had to do."""
     try:
-        outcome = run.step(run.put(batch), run.latent(len(batch.sharp), step), play=step >= run.settings.critic_start)
+        outcome = run.step(run.put(batch), run.latent(step), play=step >= run.settings.critic_start)
     except NonFiniteError as fault:
         if run.watch is None:
             raise
         return run.watch.not_finite(step + 1, fault)
     run.average.update(run.generator, step)
     for listener in listeners:
-        listener.step(step + 1, outcome.terms, images=len(batch.sharp), learning_rate=rate)
+        listener.step(step + 1, outcome.terms, images=run.data.batch, learning_rate=rate)
     if run.watch is None:
         return None
     signals, event = run.watch.look(step + 1, outcome, batch.sharp)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any
 
@@ -40,6 +42,11 @@ class Player:
     peak: float
     clip: float | None = None
     scaler: GradScaler | None = None
+
+    def adding(self, fabric: Fabric, *, last: bool = True) -> AbstractContextManager[object]:
+        """What a part of a batch goes through the network in: gradients are averaged over the processes with the last one."""
+        wrapped: Any = self.network
+        return contextlib.nullcontext() if last or fabric.world_size == 1 else fabric.no_backward_sync(wrapped)
 
     def backward(self, fabric: Fabric, loss: Tensor) -> None:
         """Add the gradient of `loss` to what is there."""

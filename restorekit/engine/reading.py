@@ -143,9 +143,9 @@ def _as_it_is(made: Any) -> Any:
     return made
 
 
-def workers_for(asked: int | None, device: torch.device) -> int:
-    """The number of processes for ``data.workers``."""
+def workers_for(asked: int | None, device: torch.device, beside: int = 1) -> int:
+    """The number of processes for ``data.workers``, where so many trainings share this machine's cores."""
     if asked is not None:
         return asked
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return 0 if device.type == "cpu" else min(MOST_WORKERS, cores - 1)
+    return 0 if device.type == "cpu" else min(MOST_WORKERS, max(0, cores // beside - 1))

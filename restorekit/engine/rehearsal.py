@@ -8,7 +8,7 @@ from pathlib import Path
 
 import torch
 
-from restorekit import discovery, modelfile, seeding
+from restorekit import discovery, modelfile, processes, seeding
 from restorekit.engine import folders
 from restorekit.engine.run import Run
 from restorekit.modelfile import Model
@@ -67,11 +67,11 @@ def rehearse(
     recipe = recipe.check(registry)
     folder = folders.check(out, resume=resume, init=init is not None)
     model = modelfile.load(init, registry=registry) if isinstance(init, str | Path) else init
-    with seeding.seeded(recipe.content["train"]["seed"], "networks"):
+    with processes.lost(), seeding.seeded(recipe.content["train"]["seed"], "networks"):
         run = Run(recipe, device, registry, model)
     settings = run.settings
     first = run.resume(folder) if resume and folder else 0
-    with seeding.seeded(0):
+    with processes.lost(), seeding.seeded(0):
         terms, _ = _timed_step(run, first)
         _, step_seconds = _timed_step(run, first)
         start = time.perf_counter()
@@ -98,10 +98,10 @@ def rehearse(
 
 def _timed_step(run: Run, step: int) -> tuple[dict[str, float], float]:
     start = time.perf_counter()
-    torch.manual_seed(seeding.derive(run.settings.seed, "step", step))
+    run.seed(step)
     run.set_learning_rate(step)
     batch = run.patches.batch(step)
-    outcome = run.step(run.put(batch), run.latent(len(batch.sharp), step), play="critic" in run.players)
+    outcome = run.step(run.put(batch), run.latent(step), play="critic" in run.players)
     run.average.update(run.generator, step)
     if run.device.type == "cuda":
         torch.cuda.synchronize(run.device)

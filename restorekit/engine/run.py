@@ -13,10 +13,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from lightning_fabric import Fabric
 from torch import Tensor
 
-from restorekit import config, devices, seeding
+from restorekit import config, devices, processes, seeding
 from restorekit.engine import checkpoint, checks
 from restorekit.engine.callbacks import Callback
 from restorekit.engine.data import Batch
@@ -28,7 +27,7 @@ from restorekit.engine.probe import FixedSet, fixed_patches
 from restorekit.engine.schedule import schedule
 from restorekit.engine.sharing import SharedFeatures, build_losses
 from restorekit.engine.sources import open_sources
-from restorekit.engine.steps import Game, Step, Term, term_names
+from restorekit.engine.steps import Game, Step, Term, term_names, unwrapped
 from restorekit.engine.watch import Watch
 from restorekit.errors import TrainingError
 from restorekit.interfaces import Adversarial, Critic, Degradation, Generator, Metric
@@ -58,12 +57,15 @@ class Run:
         self.settings: TrainSettings = config.construct(TrainSettings, content["train"], registry=registry, where="train")
         settings = self.settings
         self.device = devices.pick(device)
+        self.crew = processes.crew()
+        self.fabric = processes.join(self.device.type)
+        if self.crew.world > 1:
+            self.device = self.fabric.device
         self.precision = checks.precision(settings.precision, self.device)
-        self.fabric = Fabric(accelerator=self.device.type, devices=1)
 
         self.generator: Generator = self._network("generator", content["generator"])
         self.critic: Critic | None = self._network("critic", content["critic"]) if "critic" in content else None
-        checks.networks(recipe, self.data, settings, self.generator, self.critic, self.device)
+        checks.networks(recipe, self.data, settings, self.generator, self.critic, self.device, self.crew.world)
         if init is not None:
             start_from(init, recipe, {"generator": self.generator} | ({"critic": self.critic} if self.critic is not None else {}))
         self.origin = Path(init.recipe.origin).name if init is not None else None
@@ -105,7 +107,13 @@ class Run:
                 self.degradation = self._build("degradation", spec, "degradation")
             _check_size(self.generator, self.data.crop // self.generator.scale)
         self.sources = open_sources(
-            self.data, generator=self.generator, degradation=self.degradation, seed=self.settings.seed, device=self.device
+            self.data,
+            generator=self.generator,
+            degradation=self.degradation,
+            seed=self.settings.seed,
+            device=self.device,
+            share=(self.crew.rank, self.crew.world),
+            beside=self.crew.local,
         )
         self.images, self.patches, self.pairs = self.sources.images, self.sources.patches, self.sources.pairs
 
@@ -129,7 +137,9 @@ class Run:
             crop = data.crop // self.generator.scale
             found = fixed_patches(self.pairs, self.generator.size, crop=crop, pixels=data.batch * crop**2)
             fixed = None if found is None else self._fixed(found.to(self.device))
-        return Watch(self._training, fixed, every=self.settings.watch_every, tries=self.settings.watch_tries)
+        # What is done about it must be the same everywhere, also where devices round differently: the first one's word counts.
+        agree = self.fabric.broadcast if self.crew.world > 1 else None
+        return Watch(self._training, fixed, every=self.settings.watch_every, tries=self.settings.watch_tries, agree=agree)
 
     def _fixed(self, batch: Batch) -> FixedSet:
         losses = (lambda outputs: self.step.losses(outputs, batch)) if self.step.compared else None
@@ -144,12 +154,12 @@ class Run:
     @property
     def _training(self) -> checkpoint.State:
         """What a step changes."""
-        networks = {name: _unwrapped(player.network) for name, player in self.players.items()} | {"average": self.average.average}
+        networks = {name: unwrapped(player.network) for name, player in self.players.items()} | {"average": self.average.average}
         scalers = {name: player.scaler for name, player in self.players.items() if player.scaler is not None}
         return checkpoint.State(networks, {name: player.optimizer for name, player in self.players.items()}, scalers)
 
     def save(self, folder: Path, step: int) -> None:
-        """Write a checkpoint after `step` steps.
+        """Write a checkpoint after `step` steps, if this is the first process.
 
         Raises:
             TrainingError: it cannot be written.
@@ -190,20 +200,35 @@ class Run:
             NonFiniteError: it holds values that are not finite, here or in another process.
         """
         # Asked before it is moved, since on a GPU an answer waits for everything before it. A sum is the cheapest question.
-        finite = bool((batch.sharp.sum() + batch.degraded.image.sum()).isfinite())
-        if self.fabric.world_size > 1:
-            agreed: Any = self.fabric.all_reduce(torch.tensor(float(finite), device=self.device))
-            finite = float(agreed) == 1
-        if not finite:
+        if self.anywhere(not (batch.sharp.sum() + batch.degraded.image.sum()).isfinite()):
             raise NonFiniteError(["the batch"], batch=True)
         return batch.to(self.device)
 
-    def latent(self, n: int, step: int) -> Tensor | None:
-        """The latent vectors of one step, or None for a generator that takes images."""
+    def anywhere(self, true: bool) -> bool:
+        """Whether it is true of any of the processes, all of which have to ask."""
+        return bool(self._sum([float(true)])[0])
+
+    def _sum(self, values: Sequence[float]) -> list[float]:
+        """Their sums over all processes."""
+        if self.crew.world == 1:
+            return list(values)
+        total: Any = self.fabric.all_reduce(torch.tensor(values, dtype=torch.float64, device=self.device), reduce_op="sum")
+        numbers: list[float] = total.tolist()
+        return numbers
+
+    def seed(self, step: int) -> None:
+        """Whatever networks draw (dropout, penalties) follows from seed, step and process, so nothing needs storing."""
+        others = [self.crew.rank] if self.crew.rank else []
+        torch.manual_seed(seeding.derive(self.settings.seed, "step", step, *others))
+
+    def latent(self, step: int) -> Tensor | None:
+        """This process's latent vectors of one step, or None for a generator that takes images."""
         if self.generator.consumes == "image":
             return None
         rng = seeding.generator(self.settings.seed, "latent", step)
-        return torch.randn(n, self.generator.latent, generator=rng).to(self.device)
+        count = self.data.batch // self.crew.world
+        vectors = torch.randn(self.data.batch, self.generator.latent, generator=rng)
+        return vectors[self.crew.rank * count : (self.crew.rank + 1) * count].to(self.device)
 
     def set_learning_rate(self, step: int) -> float:
         """Set every optimiser's rate for this step, as schedule and watch will have it, and return the generator's."""
@@ -235,7 +260,7 @@ class Run:
             _tell(listeners, step, {}, rows)
             return {}
         values: dict[str, list[float]] = {"PSNR": [], "PSNR of input": [], "PSNR on sharp": []}
-        for pair in self.pairs[:images]:
+        for pair in self.pairs[:images][self.crew.rank :: self.crew.world]:
             batch = pair.to(self.device)
             with self._autocast():
                 restored = model.restore(batch.degraded.image)
@@ -247,7 +272,8 @@ class Run:
             if len(rows) < SHOWN:
                 rows.append((batch.degraded.image[0], restored[0], batch.sharp[0]))
         finite = {name: [v for v in found if math.isfinite(v)] for name, found in values.items()}
-        scores = {name: sum(found) / len(found) for name, found in finite.items() if found}
+        sums, counts = (self._sum([measure(found) for found in finite.values()]) for measure in (sum, len))
+        scores = {name: total / count for name, total, count in zip(finite, sums, counts, strict=True) if count}
         _tell(listeners, step, scores, rows)
         if self.patience is not None:
             self.patience.see(scores)
@@ -298,11 +324,6 @@ def _check_size(generator: Generator, side: int) -> None:
     if side < size.minimum or side % size.multiple_of or (size.fixed and size.fixed != (side, side)):
         wanted = f"{size.fixed}" if size.fixed else f"at least {size.minimum} and a multiple of {size.multiple_of}"
         raise TrainingError(f"data.crop: the generator would get {side} pixels; it takes {wanted}")
-
-
-def _unwrapped(network: Any) -> torch.nn.Module:
-    module: torch.nn.Module = getattr(network, "module", network)
-    return module
 
 
 def _tell(listeners: Sequence[Callback], step: int, scores: dict[str, float], rows: list[tuple[Tensor, ...]]) -> None:

@@ -67,7 +67,14 @@ class Sources:
 
 
 def open_sources(
-    settings: DataSettings, *, generator: Generator, degradation: Degradation | None, seed: int, device: torch.device
+    settings: DataSettings,
+    *,
+    generator: Generator,
+    degradation: Degradation | None,
+    seed: int,
+    device: torch.device,
+    share: tuple[int, int] = (0, 1),
+    beside: int = 1,
 ) -> Sources:
     """Find, check and, where they fit into memory, decode the images of a training.
 
@@ -77,6 +84,8 @@ def open_sources(
         degradation: the recipe's; None if it has none.
         seed: of the recipe.
         device: where the network computes.
+        share: rank and number of processes that make the batches together.
+        beside: how many of them are on this machine.
 
     Raises:
         UserError: folders that are not there, images that cannot be used, settings that do not go together.
@@ -115,11 +124,11 @@ def open_sources(
             synthetic = synthetic.damaged_by(fixed)
         synthetic.keep(settings.memory - taken)
     made = None if images.paired and (synthetic is None or synthetic.paired) else degradation
-    patches = PatchSource(images, settings, made, seed, synthetic)
+    patches = PatchSource(images, settings, made, seed, synthetic, share)
     pairs = [] if generator.consumes == "latent" else validation_pairs(held_out, settings, degradation, seed)
     known = patches.unreadable
     _list({**known, **held_out.failures}.values())
-    workers = workers_for(settings.workers, device)
+    workers = workers_for(settings.workers, device, beside)
     kind = layouts.WORDS[train.layout] + (f", {settings.synthetic_share:.0%} of the patches synthetic" if synthetic is not None else "")
     return Sources(images, ReadAhead(patches, workers) if workers else patches, pairs, kind, frozenset(known))
 

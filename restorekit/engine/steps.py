@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from lightning_fabric import Fabric
@@ -103,11 +104,12 @@ class Step:
         sums: dict[str, Tensor] = {}
         self.generator.optimizer.zero_grad(set_to_none=True)
         for part in parts:
-            fake = ready[0] if game is not None and len(parts) == 1 else self._make(part)
-            terms = self._weighted(fake, part.batch)
-            if game is not None:
-                terms |= game.generator_terms(part, fake, self.autocast)
-            self.generator.backward(self.fabric, _total(terms) / len(parts))
+            with self.generator.adding(self.fabric, last=part is parts[-1]):
+                fake = ready[0] if game is not None and len(parts) == 1 else self._make(part)
+                terms = self._weighted(fake, part.batch)
+                if game is not None:
+                    terms |= game.generator_terms(part, fake, self.autocast)
+                self.generator.backward(self.fabric, _total(terms) / len(parts))
             _add(sums, terms, len(parts))
             for features in self.shared:
                 features.clear()
@@ -177,9 +179,10 @@ class Game:
             self.critic.optimizer.zero_grad(set_to_none=True)
             for part, fake in zip(parts, fakes, strict=True):
                 self.ear.listen(part.batch.sharp, fake)
-                with autocast():
-                    terms = self.objective.critic_terms(critic, part.batch.sharp, fake, _given(critic, part.batch.degraded))
-                self.critic.backward(fabric, _total(terms) / len(parts))
+                with self.critic.adding(fabric, last=part is parts[-1]):
+                    with autocast():
+                        terms = self.objective.critic_terms(critic, part.batch.sharp, fake, _given(critic, part.batch.degraded))
+                    self.critic.backward(fabric, _total(terms) / len(parts))
                 _add(sums, {CRITIC + name: value for name, value in terms.items()}, len(parts))
                 _add(heard, self.ear.heard, len(parts))
             numbers = self.critic.update(fabric, sums, heard, self.rest)
@@ -188,7 +191,7 @@ class Game:
 
     def generator_terms(self, part: MicroBatch, fake: Images, autocast: Autocast) -> dict[str, Tensor]:
         """The objective's terms for the generator, with the critic's weights frozen so that no gradient is computed for them."""
-        critic = _as_critic(self.critic.network)
+        critic = unwrapped(self.critic.network)  # a wrapper that averages gradients would wait for those of the critic
         critic.requires_grad_(False)
         with autocast():
             terms = self.objective.generator_terms(critic, part.batch.sharp, fake, _given(critic, part.batch.degraded))
@@ -206,6 +209,11 @@ def _total(terms: Mapping[str, Tensor]) -> Tensor:
 
 def _as_critic(network: nn.Module) -> Critic:
     return network  # type: ignore[return-value]  # Fabric's wrapper forwards to the critic inside
+
+
+def unwrapped(network: Any) -> Any:
+    """The network inside Fabric's wrapper."""
+    return getattr(network, "module", network)
 
 
 def _given(critic: Critic, degraded: Degraded) -> Tensor | None:

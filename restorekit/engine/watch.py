@@ -7,7 +7,7 @@ of it is in the checkpoint.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -54,17 +54,26 @@ class Watch:
         steps: done so far.
         every: steps between looks at them, after which a healthy state is remembered.
         tries: rescues before it gives up.
+        agree: makes what several processes have measured the same, or None where there is one.
     """
 
-    def __init__(self, state: checkpoint.State, fixed: FixedSet | None, *, every: int, tries: int) -> None:
-        self.state, self.fixed, self.every, self.tries = state, fixed, every, tries
+    def __init__(
+        self,
+        state: checkpoint.State,
+        fixed: FixedSet | None,
+        *,
+        every: int,
+        tries: int,
+        agree: Callable[[dict[str, float]], dict[str, float]] | None = None,
+    ) -> None:
+        self.state, self.fixed, self.every, self.tries, self.agree = state, fixed, every, tries, agree
         self.rates = dict.fromkeys(state.optimizers, 1.0)
         self.share = 1.0
         self.events: list[Event] = []
         self.rescues = self.unusable = 0
         self.symptoms = Symptoms()
         if fixed is not None:
-            self.symptoms.look(_seen(fixed.look()))
+            self.symptoms.look(_seen(self._agreed(fixed.look())))
         self.good = checkpoint.capture(state)
         self.good_step = 0
         self.good_symptoms = self.symptoms.state()
@@ -82,7 +91,7 @@ class Watch:
         due = step % self.every == 0
         if due:
             signals["weights with a gradient"] = alive(self.state.networks["generator"])
-            signals |= {} if self.fixed is None else self.fixed.look(real)
+            signals = self._agreed(signals if self.fixed is None else signals | self.fixed.look(real))
         self.unusable = 0
         alarm = self.symptoms.look(_seen(signals, outcome.loss, outcome.critic))
         if alarm is not None:
@@ -90,6 +99,9 @@ class Watch:
         if due and self.symptoms.well:
             self.good, self.good_step, self.good_symptoms = checkpoint.capture(self.state), step, self.symptoms.state()
         return signals, None
+
+    def _agreed(self, signals: dict[str, float]) -> dict[str, float]:
+        return signals if self.agree is None else self.agree(signals)
 
     def not_finite(self, step: int, fault: NonFiniteError) -> Event:
         """Deal with a step that could not be done.
