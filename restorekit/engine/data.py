@@ -100,7 +100,8 @@ class PatchSource:
         patches = {number: self._patch(step, number) for number in self.own}
         rng = seeding.generator(self.seed, "batch", step)
         # Damage is drawn for the whole batch, whatever the share, so that shares make up the batch.
-        unpaired = [number for number in range(self.settings.batch) if not self._chosen(step, number)[0].paired]
+        first, count = step * self.settings.batch, self.settings.batch
+        unpaired = [number for number in range(count) if not self._chosen(first + number)[0].paired]
         made = [number for number in unpaired if number in self.own]
         real = [number for number in self.own if patches[number].degraded is not None]
         parts = []
@@ -136,7 +137,7 @@ class PatchSource:
         return Batch(sharp, replace(degraded, image=image, mask=mask))
 
     def _patch(self, step: int, number: int) -> _Patch:
-        images, index = self._chosen(step, number)
+        images, index = self._chosen(step * self.settings.batch + number)
         sample = self._read(images, index, step, number)
         settings = self.settings
         rng = seeding.generator(self.seed, "patch", step, number)
@@ -148,9 +149,8 @@ class PatchSource:
         degraded = cut(sample.degraded, place, side=settings.crop // scale, scale=scale)
         return _Patch(cut(sample.sharp, place, side=settings.crop), degraded, colours)
 
-    def _chosen(self, step: int, number: int) -> tuple[Photographs, int]:
-        """Which photograph a patch comes from: each of a set once an epoch of that set."""
-        position = step * self.settings.batch + number
+    def _chosen(self, position: int) -> tuple[Photographs, int]:
+        """Which photograph the patch at `position` of all patches comes from: each of a set once an epoch of that set."""
         share = self.settings.synthetic_share if self.synthetic is not None else 0.0
         before = math.floor(position * share)
         if self.synthetic is not None and math.floor((position + 1) * share) > before:

@@ -114,6 +114,17 @@ def test_a_mixed_batch_has_a_mask_where_it_is_synthetic(tmp_path: Path) -> None:
     assert missing == made
 
 
+def test_a_share_of_a_mixed_batch_is_that_part_of_it(tmp_path: Path) -> None:
+    """Damage is drawn for the synthetic patches of the whole batch, wherever they are."""
+    pairs, sharp = write_pairs(tmp_path), write_sharp(tmp_path / "more")
+    together, *shares = (
+        PatchSource(pairs, settings(synthetic_share=0.6, batch=6, sharp_share=0.3), degradation(), 0, sharp, share).batch(1)
+        for share in ((0, 1), (0, 3), (1, 3), (2, 3))
+    )
+    assert torch.equal(torch.cat([share.sharp for share in shares]), together.sharp)
+    torch.testing.assert_close(torch.cat([share.degraded.image for share in shares]), together.degraded.image, rtol=0, atol=1e-6)
+
+
 def whole(images: Photographs, name: str) -> torch.Tensor:
     return torch.from_numpy(images.read(images.names.index(name)).sharp.copy()).permute(2, 0, 1)[None].float() / 255
 

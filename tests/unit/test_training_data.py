@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -27,6 +28,11 @@ def load(folder: str | Path, *, channels: int = 3, smallest: int = 32) -> Photog
     return images
 
 
+@pytest.fixture(scope="module")
+def bundled() -> Photographs:
+    return load("bundled")
+
+
 def source(seed: int = 0, degradation: str = "core/camera-shake", **settings: object) -> PatchSource:
     images = load("bundled")
     data = DataSettings(**{"train": "bundled", "crop": 32, "batch": 4, **settings})  # type: ignore[arg-type]
@@ -45,6 +51,21 @@ def test_batches_follow_from_seed_and_step_alone() -> None:
     assert torch.equal(before, torch.get_rng_state())
     assert not torch.equal(first.batch(0).sharp, first.batch(1).sharp)
     assert not torch.equal(first.batch(0).sharp, source(seed=1).batch(0).sharp)
+
+
+EXAMPLES = {p.name: p.part.example for p in rk.registry().of_kind("degradation") if isinstance(p.part.example, Mapping)}
+
+
+@pytest.mark.parametrize("name", EXAMPLES)
+def test_the_shares_of_several_processes_make_up_the_batch(name: str, bundled: Photographs) -> None:
+    degradation = rk.registry().create("degradation", name, **EXAMPLES[name])
+    settings = DataSettings(train="bundled", crop=32, batch=4, sharp_share=0.0 if degradation.scale > 1 else 0.3)
+    whole = PatchSource(bundled, settings, degradation, 0).batch(3)
+    shares = [PatchSource(bundled, settings, degradation, 0, share=(rank, 2)).batch(3) for rank in range(2)]
+    assert torch.equal(torch.cat([share.sharp for share in shares]), whole.sharp)
+    torch.testing.assert_close(torch.cat([share.degraded.image for share in shares]), whole.degraded.image, rtol=0, atol=1e-6)
+    if whole.degraded.mask is not None:
+        assert torch.equal(torch.cat([share.degraded.need("mask") for share in shares]), whole.degraded.mask)
 
 
 def test_every_photograph_is_seen_once_an_epoch() -> None:
