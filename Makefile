@@ -2,6 +2,8 @@
 
 PYTHON ?= python3
 export PHOTO ?=
+SUITES ?= photos inpaint-photos cbsd68-shake
+DEVICES ?= 2
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -9,7 +11,7 @@ INSTALLED := $(VENV)/.installed
 PLUGINS := $(patsubst %/pyproject.toml,%,$(wildcard plugins/*/pyproject.toml))
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-slow leaderboard lint clean
+.PHONY: help install demo test test-slow results leaderboard lint clean
 
 help: ## show this list
 	@grep -E '^[a-z-]+:.*## ' $(firstword $(MAKEFILE_LIST)) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 20
@@ -33,6 +35,13 @@ test: $(INSTALLED) ## run the tests
 
 test-slow: $(INSTALLED) ## run the tests that take minutes
 	$(BIN)/python -m pytest -m slow
+
+results: $(INSTALLED) ## measure all methods on the suites that run here, and take the results in: make results SUITES=photos
+	@for suite in $(SUITES); do \
+	  OMP_NUM_THREADS=1 $(BIN)/restorekit bench run core/$$suite --method benchmarks/methods/*.yaml --devices $(DEVICES) --device cpu \
+	    --out runs/bench/$$suite || exit; \
+	done
+	$(BIN)/python benchmarks/leaderboard.py $(addprefix runs/bench/,$(SUITES))
 
 leaderboard: $(INSTALLED) ## make the pages and the README's table from the committed results
 	$(BIN)/python benchmarks/leaderboard.py

@@ -136,3 +136,13 @@ def test_the_claims_about_the_committed_results_are_theirs(registry: Registry) -
         mean = lines[Path(method).stem if method.endswith(".yaml") else method].standings[claim.ruler, claim.degradation].mean
         assert mean is not None
         assert abs(mean.value - claim.value) <= claim.tolerance, claim
+
+
+def test_the_claims_about_the_shipped_model_are_those_of_its_card(registry: Registry) -> None:
+    found = claims.read(ROOT / "benchmarks" / "claims" / "shipped-model.yaml", registry=registry)
+    card = (ROOT / found.source.partition(",")[0]).read_text()
+    lines = [line.strip("|").split("|") for line in card.split("## Scores")[1].splitlines() if line.startswith("|")]
+    scores = {name.split()[0]: {"core/psnr": psnr.split()[0], "core/ssim": ssim.split()[0]} for name, psnr, ssim in lines[2:]}
+    rows = {("shake", "core/identity"): "shaken", ("shake", None): "restored", ("sharp", None): "sharp"}
+    told = {(rows[claim.degradation, claim.method], claim.ruler): claim.value for claim in found.claims}
+    assert told == {(row, ruler): float(value) for row, values in scores.items() for ruler, value in values.items()}
