@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 import torch.nn.functional as F
-from annotated_types import Ge, Gt, Interval, Lt
+from annotated_types import Ge, Gt, Lt
 from scipy import ndimage
 from scipy.fft import next_fast_len
 from torch import Tensor
@@ -32,19 +32,6 @@ RELAXED = 1e5
 FAINT = 0.05
 """Share of the brightest entry below which an entry of a PSF counts as noise."""
 
-STARTS = ((1, 1, 1), (0.5, 1, 1), (2.5, 1, 1), (1, 4, 1), (1, 1, 0.75))
-"""Factors of sparsity, smoothness and size in each search: what leads one of them astray seldom misleads them all.
-
-Of 15 photographs that are hard for one search, one gained 1.5 dB and more from deconvolution in 8 cases, five in 9,
-and their mean went from -0.1 to +1.7 dB. The energy of the result picks the best search; the true PSF's is lower still.
-"""
-
-DECIDED = 0.5
-"""Scale from which only the best search goes on. Deciding on the finest scale instead takes three times as long, for the same."""
-
-VISIBLE = 1e-4
-"""Squared gradient from which a pixel counts as an edge in the energy."""
-
 SPECK = 0.1
 """Share of the light below which a connected part of a PSF counts as noise."""
 
@@ -55,10 +42,8 @@ class L0Estimator(Estimator):
     On each scale the image is first sharpened with the present PSF under a prior that counts non-zero
     gradients, solved by half-quadratic splitting; then the PSF is fitted by least squares between the
     gradients of that image and of the blurred one. Faint entries and specks are removed and the PSF is
-    moved to its centroid. Everything is a handful of Fourier transforms: about a second for a photograph of
-    half a megapixel on one core. It needs edges: little texture, or only texture, can mislead it. So the
-    coarse scales are searched several times with different weights, and the search whose result has the least energy
-    goes on. While training there is one search, which is faster, and a network behind it should see wrong PSFs too.
+    moved to its centroid. Everything is a handful of Fourier transforms: half a second for a photograph of
+    481×321 on one core. It needs edges: little texture, or only texture, can mislead it.
 
     Papers: Xu, Zheng & Jia, "Unnatural L0 sparse representation for natural image deblurring", CVPR
     2013; alternation and scales after Cho & Lee, "Fast motion deblurring", SIGGRAPH Asia 2009.
@@ -67,9 +52,9 @@ class L0Estimator(Estimator):
         size: of the PSF in pixels, odd; the longest blur that it can find. Images narrower than three times
             this are searched for a shorter one.
         sparsity: weight of the gradient count against the squared error of the blurred image.
-        smoothness: weight of the PSF's squared norm, for an image of 481×321 pixels.
+        smoothness: weight of the PSF's squared norm, for an image of 481×321 pixels. Below the default more searches
+            go astray on the coarse scales; above it the PSFs of light blur come out too wide.
         rounds: alternations on each scale.
-        starts: searches.
         window: height and width of the part that is looked at, the one with the strongest gradients; larger
             images cost no more.
     """
@@ -79,17 +64,15 @@ class L0Estimator(Estimator):
         *,
         size: Annotated[int, Ge(5), Lt(256)] = 31,
         sparsity: Annotated[float, Gt(0)] = 4e-3,
-        smoothness: Annotated[float, Gt(0)] = 8.0,
+        smoothness: Annotated[float, Gt(0)] = 32.0,
         rounds: Annotated[int, Ge(1)] = 5,
-        starts: Annotated[int, Interval(ge=1, le=len(STARTS))] = len(STARTS),
         window: Annotated[int, Ge(64)] = 512,
     ) -> None:
         super().__init__()
         if size % 2 == 0:
             raise ValueError(f"size: {size} is even; a PSF has a middle pixel, so give an odd size")
         self.size, self.sparsity, self.smoothness = size, sparsity, smoothness
-        self.rounds, self.starts, self.window = rounds, starts, window
-        self.eval()  # only a network that trains around it puts it into training mode
+        self.rounds, self.window = rounds, window
 
     @torch.no_grad()
     def forward(self, image: Tensor) -> Tensor:
@@ -106,17 +89,14 @@ class L0Estimator(Estimator):
         scales = [1.0]
         while longest * scales[-1] * SCALE >= COARSEST:
             scales.append(scales[-1] * SCALE)
-        spot = blurred.new_zeros(1, COARSEST, COARSEST)
-        spot[:, COARSEST // 2, COARSEST // 2] = 0.5  # a small push along one axis, since a perfect dot would stay one
-        spot[:, COARSEST // 2, COARSEST // 2 - 1 : COARSEST // 2 + 2 : 2] = 0.25
-        searches = [(spot, start) for start in STARTS[: 1 if self.training else self.starts]]
+        psf = blurred.new_zeros(1, COARSEST, COARSEST)
+        psf[:, COARSEST // 2, COARSEST // 2] = 0.5  # a small push along one axis, since a perfect dot would stay one
+        psf[:, COARSEST // 2, COARSEST // 2 - 1 : COARSEST // 2 + 2 : 2] = 0.25
         for scale in reversed(scales):
             height, width = (max(2, round(side * scale)) for side in blurred.shape[-2:])
             small = F.interpolate(blurred[:, None], size=(height, width), mode="bilinear", antialias=True, align_corners=False)[:, 0]
-            searches = [(self._on_scale(small, psf, start, longest * scale), start) for psf, start in searches]
-            if len(searches) > 1 and scale >= DECIDED:
-                searches = [min(searches, key=lambda search: _energy(small, search[0], self.sparsity))]
-        return searches[0][0]
+            psf = self._on_scale(small, psf, math.ceil(longest * scale) | 1)
+        return psf
 
     def _cut(self, grey: Tensor) -> Tensor:
         """The part of each image, ``(N, h, w)``, with the strongest gradients."""
@@ -132,32 +112,18 @@ class L0Estimator(Estimator):
         corners = [divmod(place, total.shape[2]) for place in best]
         return torch.stack([one[top : top + height, left : left + width] for one, (top, left) in zip(grey, corners, strict=True)])
 
-    def _on_scale(self, blurred: Tensor, psf: Tensor, start: tuple[float, float, float], longest: float) -> Tensor:
+    def _on_scale(self, blurred: Tensor, psf: Tensor, size: int) -> Tensor:
         height, width = blurred.shape[-2:]
-        size = math.ceil(longest * start[2]) | 1
         psf = F.interpolate(psf[:, None], size=(size, size), mode="bilinear", align_corners=True)[:, 0]
         psf = psf / psf.sum(dim=(1, 2), keepdim=True)
         framed = _framed(blurred, size)
         inside = (slice(None), slice(size, size + height), slice(size, size + width))
-        fit = _PsfFit(blurred, self.smoothness * start[1])
-        sparsity = self.sparsity * start[0]
+        fit = _PsfFit(blurred, self.smoothness)
+        sparsity = self.sparsity
         for _ in range(self.rounds):
             psf = _tidy(fit(sparse_deconvolution(framed, psf, sparsity)[inside], size))
             sparsity = max(sparsity / 1.1, 1e-4)  # details come back once the coarse edges have settled
         return psf
-
-
-def _energy(blurred: Tensor, psf: Tensor, sparsity: float) -> float:
-    """What `sparse_deconvolution` minimises, per pixel, at its result; ``(1, H, W)`` and ``(1, s, s)``."""
-    height, width = blurred.shape[-2:]
-    size = psf.shape[-1]
-    framed = _framed(blurred, size)
-    sharp = sparse_deconvolution(framed, psf, sparsity)
-    again = torch.fft.irfft2(_transfer(psf, *framed.shape[-2:]) * torch.fft.rfft2(sharp), s=framed.shape[-2:])
-    inside = (slice(None), slice(size, size + height), slice(size, size + width))
-    across, along = (torch.roll(sharp, -1, dim) - sharp for dim in (2, 1))
-    edges = (across.square() + along.square() > VISIBLE)[inside].float().mean()
-    return float((again - framed)[inside].square().mean() + sparsity * edges)
 
 
 def sparse_deconvolution(blurred: Tensor, psf: Tensor, sparsity: float) -> Tensor:

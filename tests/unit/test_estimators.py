@@ -69,7 +69,7 @@ def test_a_sharp_picture_has_almost_no_blur() -> None:
 def test_any_size_of_picture(height: int, width: int, size: int) -> None:
     """A PSF of the asked size, whatever the picture's."""
     image = torch.rand(1, 3, height, width, generator=seeding.generator("any", height, width))
-    found = L0Estimator(size=size, rounds=1, starts=2)(image)
+    found = L0Estimator(size=size, rounds=1)(image)
     assert found.shape == (1, size, size)
     assert math.isclose(float(found.sum()), 1, abs_tol=1e-4)
 
@@ -79,11 +79,11 @@ def test_only_the_window_with_the_strongest_gradients_is_looked_at() -> None:
     _, blurred, _ = _shaken("astronaut", 10.0, 1)
     large = torch.full((1, 3, 500, 430), 0.5)
     large[..., 90:290, 170:370] = blurred[..., :200, 40:240]
-    estimator = L0Estimator(window=220, rounds=2, starts=1)
+    estimator = L0Estimator(window=220, rounds=2)
     alone = estimator(large)
     large[..., 400:, :100] += 0.01 * torch.rand(100, 100, generator=seeding.generator("faint"))
     assert torch.equal(estimator(large), alone)
-    assert _distance(alone, L0Estimator(window=512, rounds=2, starts=1)(large)) > 0
+    assert _distance(alone, L0Estimator(window=512, rounds=2)(large)) > 0
 
 
 def test_sparse_deconvolution_is_the_filter_where_nothing_is_an_edge() -> None:
@@ -97,14 +97,6 @@ def test_sparse_deconvolution_is_the_filter_where_nothing_is_an_edge() -> None:
     edges = 4 - 2 * np.cos(2 * np.pi * down) - 2 * np.cos(2 * np.pi * across)
     weight = 2e4 * 4  # the second and last weight below its limit
     np.testing.assert_allclose(found[0].numpy(), np.fft.ifft2(y / (1 + weight * edges)).real, atol=1e-5)
-
-
-def test_a_network_in_training_searches_once() -> None:
-    """Alone it searches as often as it was told, inside a network that trains only once."""
-    _, blurred, _ = _shaken("coffee", 12.0, 2)
-    several, one = L0Estimator(rounds=1), L0Estimator(rounds=1, starts=1)
-    assert not several.training
-    assert torch.equal(several.train()(blurred), one(blurred))
 
 
 def test_mistakes_are_explained() -> None:
