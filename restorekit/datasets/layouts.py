@@ -115,7 +115,7 @@ def find(
     Raises:
         UserError: a folder that does not exist or is empty, or pairs of which none match.
     """
-    if folder == BUNDLED:
+    if str(folder) == BUNDLED:
         if degraded is not None or layout not in ("auto", "sharp"):
             raise UserError(f"{BUNDLED}: the photographs inside scikit-image have no degraded counterparts")
         return Listing(BUNDLED, "sharp", tuple(Entry(name, path) for name, path in photos.bundled().items()))

@@ -38,7 +38,8 @@ def test_single_photographs(tmp_path: Path) -> None:
 
 
 def test_the_bundled_photographs() -> None:
-    assert {entry.name for entry in layouts.find("bundled").entries} == set(photos.bundled())
+    for name in ("bundled", Path("bundled")):
+        assert {entry.name for entry in layouts.find(name).entries} == set(photos.bundled())
     with pytest.raises(rk.UserError, match="no degraded counterparts"):
         layouts.find("bundled", layout="ab")
 
