@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
 import torch
@@ -76,14 +76,19 @@ def _launched(job: Job, prepared: Prepared, labels: Sequence[str]) -> str:
     if not (job.out / results.MANIFEST).exists():
         results.write(job.out, prepared.about, [])  # spares the other processes reading every picture
     own = replace(job, methods=tuple(given))
-    ending = processes.start(_worker, (own, list(labels), prepared.place.device.type), count=job.devices)
+    fingerprints = {label: prepared.entries[label]["fingerprint"] for label in labels}
+    ending = processes.start(_worker, (own, fingerprints, prepared.place.device.type), count=job.devices)
     return "" if ending is None else f"{ending.how}{': ' * bool(ending.said)}{ending.said}"
 
 
-def _worker(job: Job, labels: Sequence[str], kind: str) -> None:
+def _worker(job: Job, fingerprints: Mapping[str, str], kind: str) -> None:
     """What each process does: prepare anew, because nothing but plain values travels, and take its part."""
     fabric = processes.join(kind)
-    _share(job, prepare(job, device=fabric.device), labels, fabric.global_rank, fabric.world_size)
+    prepared = prepare(job, device=fabric.device)
+    changed = [label for label, fingerprint in fingerprints.items() if prepared.entries[label]["fingerprint"] != fingerprint]
+    if changed:
+        raise UserError(f"{', '.join(changed)}: code or weights changed while the run was starting")
+    _share(job, prepared, list(fingerprints), fabric.global_rank, fabric.world_size)
     with processes.lost():
         fabric.barrier()
 

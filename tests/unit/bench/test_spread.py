@@ -8,11 +8,13 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
+import torch
 
-from restorekit import bench
-from restorekit.bench import results
+from restorekit import bench, processes
+from restorekit.bench import results, spread
 from restorekit.bench.job import Job
 from restorekit.bench.run import run
 from restorekit.errors import UserError
@@ -70,3 +72,13 @@ def test_a_function_of_this_process_cannot_go_to_another(tmp_path: Path, suite: 
 
     with pytest.raises(UserError, match=r"FILE\.py:FUNCTION"):
         run(Job(suite=suite, methods=(Function("f", lambda image: image, ""),), out=tmp_path / "out", devices=2, registry=registry))
+
+
+def test_a_method_that_changes_while_processes_start_is_not_scored(
+    tmp_path: Path, suite: str, registry: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(processes, "join", lambda kind: SimpleNamespace(device=torch.device(kind), global_rank=0, world_size=1))
+    job = Job(suite=suite, methods=("test/smooth",), out=tmp_path / "out", registry=registry)
+    with pytest.raises(UserError, match=r"test/smooth: code or weights changed"):
+        spread._worker(job, {"test/smooth": "0" * 64}, "cpu")
+    assert not (tmp_path / "out" / "cells").exists()
