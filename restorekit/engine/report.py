@@ -16,7 +16,7 @@ from restorekit import files
 from restorekit.engine.callbacks import Callback, grid, history
 
 WIDTH, HEIGHT = 560, 300
-MARGIN = (64, 34, 16, 34)
+MARGIN = (64, 58, 16, 34)
 """Left, top, right and bottom of a diagram, in pixels, for its labels."""
 
 PAPER, INK, FAINT, ALARM = (255, 255, 255), (40, 40, 40), (222, 222, 222), (200, 30, 30)
@@ -72,7 +72,7 @@ def diagrams(entries: Sequence[Mapping[str, Any]]) -> list[Diagram]:
     terms, scores, signals = (_series(entries, key) for key in ("terms", "scores", "signals"))
     critic = {name: curve for name, curve in terms.items() if name.startswith("critic ")}
     logits = {name: signals.pop(name) for name in list(signals) if name.startswith("D(")}
-    gradients = {name: signals.pop(name) for name in list(signals) if name.endswith("gradient")}
+    gradients = {name: signals.pop(name) for name in list(signals) if name.endswith("'s gradient")}
     rate = {"learning rate": [(float(e["step"]), float(e["learning_rate"])) for e in entries if "learning_rate" in e]}
     events = [float(e["step"]) for e in entries if "watch" in e]
     found = [
@@ -155,7 +155,7 @@ def _diagram(diagram: Diagram) -> Image.Image:
         pen.line((x, top, x, bottom), ALARM)
     pen.line((left, top, left, bottom, right, bottom), INK)
     pen.text((left, 6), diagram.title, INK, font=ImageFont.load_default(15))
-    x = left
+    x, y = left, top - 19
     for index, (name, curve) in enumerate(curves.items()):
         colour = COLOURS[index % len(COLOURS)]
         points = [place(step, value) for step, value in curve]
@@ -163,8 +163,11 @@ def _diagram(diagram: Diagram) -> Image.Image:
             pen.line(points, colour, width=2, joint="curve")
         for px, py in points if len(points) < 30 else ():
             pen.ellipse((px - 2, py - 2, px + 2, py + 2), colour)
-        pen.text((x, top - 2), name, colour, font=font, anchor="ls")
-        x += round(font.getlength(name)) + 14
+        length = round(font.getlength(name))
+        if x + length > right and x > left:
+            x, y = left, y + 15
+        pen.text((x, y), name, colour, font=font, anchor="ls")
+        x += length + 14
     return tile
 
 

@@ -29,6 +29,13 @@ NEGLIGIBLE = 0.05
 WORSE_LOOK = 2.0
 """The loss on the fixed set, which has no noise, diverges when it is so many times its best at two looks in a row."""
 
+LOOKS = 5
+"""Looks over which a run may be no better than it began ..."""
+
+STUCK = 1.2
+"""... and it diverges when the median of their losses on the fixed set is so many times the first. Games swing, so that looks in a
+row would say less, and one that begins with a trained network may give away a little of its loss."""
+
 SATURATED = 0.8
 """Outputs are black or white all over when the share of such values exceeds that of real images by this, at two looks in a row."""
 
@@ -116,6 +123,8 @@ class Symptoms:
         most_diverse: their largest median of three.
         errors: the last two of the fixed set.
         best_error: the lowest.
+        looks: the last ones, at most `LOOKS`.
+        first_error: the first.
         saturations: the last two of the fixed set.
     """
 
@@ -136,6 +145,8 @@ class Symptoms:
     most_diverse: float = 0.0
     errors: list[float] = field(default_factory=list)
     best_error: float | None = None
+    looks: list[float] = field(default_factory=list)
+    first_error: float | None = None
     saturations: list[float] = field(default_factory=list)
 
     def look(self, seen: Seen) -> Alarm | None:
@@ -286,11 +297,20 @@ class Symptoms:
         if value is None:
             return None
         _push(self.errors, value, 2)
+        if self.best_error is None:
+            self.first_error = value
+        else:
+            _push(self.looks, value, LOOKS)
         if self.best_error is None or value < self.best_error:
             self.best_error = value
         if len(self.errors) == 2 and min(self.errors) > _times(self.best_error, WORSE_LOOK):
             saw = f"the losses on the fixed set are at {value:.3g}, at best they were {self.best_error:.3g}"
             return Alarm("divergence", saw, ("generator", "critic"))
+        if len(self.looks) < LOOKS or self.first_error is None:
+            return None
+        if min(value, _median(self.looks)) > _times(self.first_error, STUCK):
+            saw = f"the losses on the fixed set began at {self.first_error:.3g} and are at {_median(self.looks):.3g}"
+            return Alarm("divergence", f"{saw}, the median of {LOOKS} looks", ("generator", "critic"))
         return None
 
 

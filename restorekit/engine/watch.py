@@ -122,6 +122,7 @@ class Watch:
     def _rescue(self, step: int, alarm: Alarm) -> Event:
         checkpoint.restore(self.state, self.good)
         self.symptoms = Symptoms.of(self.good_symptoms)
+        self.symptoms.looks.clear()  # the way to a good state may have been a bad one; what comes now is judged anew
         if self.rescues >= self.tries:
             tried = "; ".join(map(str, self.events[-self.tries :]))
             raise GaveUpError(

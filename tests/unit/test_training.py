@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import math
 import signal
@@ -12,10 +13,12 @@ from typing import Any
 
 import pytest
 import torch
+from PIL import Image
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 import restorekit as rk
 from restorekit.engine import checkpoint
-from restorekit.engine.callbacks import Callback
+from restorekit.engine.callbacks import GRID_SIDE, Callback
 from restorekit.engine.ema import Ema
 from restorekit.engine.loop import _batches
 from restorekit.engine.microbatches import divide
@@ -113,7 +116,12 @@ def test_everything_a_run_writes(tmp_path: Path) -> None:
     lines = [json.loads(line) for line in (tmp_path / "history.jsonl").read_text().splitlines()]
     assert [line["step"] for line in lines if "terms" in line] == [10, 20]
     assert [line["scores"]["PSNR"] for line in lines if "scores" in line] == [model.scores["PSNR"]]
-    assert list((tmp_path / "tensorboard").glob("events*"))
+    board = EventAccumulator(str(tmp_path / "tensorboard")).Reload()
+    assert {"loss/charbonnier", "learning_rate", "validation/PSNR", "watch/generator's gradient"} <= set(board.Tags()["scalars"])
+    assert [event.step for event in board.Scalars("loss/charbonnier")] == [10, 20]
+    assert [event.step for event in board.Images("pictures")] == [20]
+    with Image.open(io.BytesIO(board.Images("pictures")[0].encoded_image_string)) as shown:
+        assert shown.size == (3 * GRID_SIDE, GRID_SIDE), "one photograph: input, result, target"
     written = {"model.safetensors", "history.jsonl", "report.png", "tensorboard", checkpoint.NAME, "checkpoint-18.safetensors"}
     assert {p.name for p in tmp_path.iterdir()} == written
 
