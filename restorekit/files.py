@@ -58,4 +58,4 @@ def write(path: Path, data: bytes) -> None:
             partial.unlink(missing_ok=True)
             raise
     except OSError as fault:
-        raise UserError(f"{path}: cannot be written: {fault.strerror or fault}") from fault
+        raise UserError(f"{path}: cannot be written: {fault.strerror or fault}. Choose another place") from fault

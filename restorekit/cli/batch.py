@@ -67,7 +67,7 @@ def plan(sources: Sequence[Path], out: Path) -> list[Job]:
         jobs = [Job(file, out / inside, inside) for source in sources for file, inside in _found(source, out)]
         folder = out
     _refuse_clashes(jobs)
-    _refuse_unwritable(folder)
+    refuse_unwritable(folder)
     return jobs
 
 
@@ -113,15 +113,25 @@ def _stat(path: Path) -> os.stat_result | None:
         return None
 
 
-def _refuse_unwritable(folder: Path) -> None:
+def refuse_unwritable(folder: Path, *, option: str = "") -> None:
+    """Check that `folder` is one that can be written to, or can be made.
+
+    Args:
+        folder: for results.
+        option: which named it, where that is not the output.
+
+    Raises:
+        UserError: it cannot.
+    """
+    said = f"{option} {folder}: " if option else ""
     there = folder
     while not there.exists() and there != there.parent:
         there = there.parent
     if not there.is_dir():
-        why = "; it can be a file only for one picture, and with the suffix of an image" if there == folder else ""
-        raise UserError(f"{there}: a file, and the output must be a folder here{why}")
+        why = "; it can be a file only for one picture, and with the suffix of an image" if there == folder and not option else ""
+        raise UserError(f"{said}{there}: a file, and {'it' if option else 'the output'} must be a folder here{why}")
     if not os.access(there, os.W_OK):
-        raise UserError(f"{there}: no permission to write here; choose another output")
+        raise UserError(f"{said}{there}: no permission to write here; choose another {'folder' if option else 'output'}")
 
 
 def run(jobs: Sequence[Job], work: Callable[[Job], tuple[int, int]], *, doing: str, facts: Mapping[str, Any], quiet: bool = False) -> Done:

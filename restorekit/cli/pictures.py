@@ -52,6 +52,8 @@ def degrade(source: Path, out: Path, name: str, settings: tuple[str, ...], seed:
     degradation, label = _degradation(name, parse_settings(settings))
     jobs = batch.plan([source], out)
     many = source.is_dir()
+    if save_params is not None:
+        batch.refuse_unwritable(save_params, option="--save-params")
 
     def work(job: batch.Job) -> tuple[int, int]:
         from restorekit import photos, seeding
@@ -60,10 +62,10 @@ def degrade(source: Path, out: Path, name: str, settings: tuple[str, ...], seed:
         _, channels, height, width = photo.image.shape
         drawn = degradation.sample(1, (channels, height, width), seeding.generator("degrade", seed, job.source.name))
         degraded = degradation.apply(photo.image, drawn)
-        photos.write(job.target, degraded.image, like=photo)
-        if save_params is not None:
+        if save_params is not None:  # first, since a picture whose damage is not known is of no use
             params = dict(degraded.params) if degraded.mask is None else {**degraded.params, "mask": degraded.mask}
             _save_params(save_params / job.inside if many else save_params, params)
+        photos.write(job.target, degraded.image, like=photo)
         return degraded.image.shape[-1], degraded.image.shape[-2]
 
     done = batch.run(jobs, work, doing="degrading", facts={"degradation": label, "seed": seed}, quiet=as_json)

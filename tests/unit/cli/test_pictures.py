@@ -52,6 +52,14 @@ def test_other_parameters_are_saved_as_text(run: Run, photo: Path, tmp_path: Pat
     assert json.loads((tmp_path / "p" / "params.json").read_text()) == {"quality": 31}
 
 
+def test_parameters_that_cannot_be_saved_are_said_before_a_picture_is_made(run: Run, photo: Path, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("x")
+    shown = run("degrade", photo, tmp_path / "o.png", "--with", "core/gaussian-blur", "--save-params", tmp_path / "file")
+    assert shown.code == 2
+    assert f"--save-params {tmp_path / 'file'}" in shown.err
+    assert not (tmp_path / "o.png").exists()
+
+
 def test_the_seed_decides_the_damage(run: Run, photo: Path, tmp_path: Path) -> None:
     state = torch.get_rng_state()
     for name, seed in (("a", 1), ("b", 1), ("c", 2)):
