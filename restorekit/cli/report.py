@@ -242,7 +242,7 @@ def _results_text(results: Sequence[Result]) -> str:
                 facts = [("expected", result.expected), ("seen", result.seen), ("reason" if status == "known" else "fix", result.fix)]
                 heading = click.style(f"{status}: {result.check} of {result.kind} {result.part}", bold=True)
                 text += f"\n\n{heading}\n{common.columns([fact for fact in facts if fact[1]])}"
-    total = Counter(result.status for result in results)
+    total = Counter[str](result.status for result in results)
     words = {"passed": "hold", "failed": "failed", "known": "are known to fail", "skipped": "do not apply"}
     verdict = f"{len(results)} checks: " + ", ".join(f"{total[status]} {word}" for status, word in words.items() if total[status])
     return f"{text}\n\n{verdict}"
