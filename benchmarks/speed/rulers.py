@@ -1,10 +1,10 @@
 """Seconds of scoring 68 pairs of 481×321 under PSNR and every SSIM ruler, beside other implementations of the same ruler.
 
-    python benchmarks/speed/rulers.py ../shared/data/cbsd68 [--repeats 3] [--threads 1] [--into docs/metrics.md]
+    python benchmarks/speed/rulers.py ../shared/data/cbsd68 [--repeats 2] [--threads 1] [--into docs/metrics.md]
 
 The folder needs 68 pictures or fewer, which are used in turn; what is larger is cut, upright ones are turned. The
-implementations take turns at each pair and the quickest turn counts, because other work on the machine only ever
-adds time. restorekit gets floats as a method returns
+implementations take turns at each pair and the quickest turn counts, in processor time on a CPU, because other work on
+the machine only ever adds to it. restorekit gets floats as a method returns
 them, and clips and rounds them itself; the others get 8-bit levels, ready made. scikit-image and OpenCV are given
 what they need to compute the very same ruler; so is torchmetrics, but for MS-SSIM, which halves odd sizes otherwise.
 """
@@ -143,32 +143,33 @@ def contenders(pairs: list[tuple[Picture, Picture]], device: str) -> dict[str, d
     }
 
 
-def _timed(score: Score, number: int) -> tuple[float, float]:
-    start = time.perf_counter()
+def _timed(score: Score, number: int, clock: Callable[[], float]) -> tuple[float, float]:
+    start = clock()
     found = score(number)
-    return time.perf_counter() - start, found
+    return clock() - start, found
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path, help="photographs of at least 481×321")
-    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--repeats", type=int, default=2)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--device", default="cpu", help="where restorekit and torchmetrics compute")
     parser.add_argument("--into", metavar="FILE", type=Path, help="a Markdown file with the marks of this table; printed if not given")
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
     cv2.setNumThreads(arguments.threads)
+    clock = time.process_time if arguments.device == "cpu" else time.perf_counter
     rows = []
     for ruler, by in contenders(read(arguments.folder), arguments.device).items():
-        pairs = {name: FEW if _timed(score, 0)[0] > SLOW else PAIRS for name, score in by.items()}
+        pairs = {name: FEW if _timed(score, 0, clock)[0] > SLOW else PAIRS for name, score in by.items()}
         seconds = {name: np.full(pairs[name], np.inf) for name in by}
         found = {name: np.empty(pairs[name]) for name in by}
         for _ in range(arguments.repeats):
             for i in range(PAIRS):
                 for name, score in by.items():
                     if i < pairs[name]:
-                        took, found[name][i] = _timed(score, i)
+                        took, found[name][i] = _timed(score, i, clock)
                         seconds[name][i] = min(seconds[name][i], took)
         for name in by:
             count = pairs[name]
