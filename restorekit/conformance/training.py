@@ -215,6 +215,27 @@ def game_has_the_right_direction(subject: Subject) -> None:
         raise Failed("the generator's step lowers the logits of its images", "check the signs in generator_terms")
 
 
+def parts_of_a_batch_add_up(subject: Subject) -> None:
+    """The terms of a batch are the means of those of its images, unless ``whole_batch`` says that they are not."""
+    objective: Adversarial = subject.build()
+    match = _Match()
+    real, fake = match.real, match.made.detach() * torch.tensor([1.0, 0.3])[:, None, None, None]
+    differing = []
+    for side in (objective.critic_terms, objective.generator_terms):
+        whole, again = ({name: float(v.detach()) for name, v in side(match.critic, real, fake).items()} for _ in range(2))
+        if whole != again:
+            raise Skipped("draws at random")
+        parts = [side(match.critic, real[i : i + 1], fake[i : i + 1]) for i in range(len(real))]
+        means = {name: sum(float(part[name].detach()) for part in parts) / len(parts) for name in whole}
+        differing += [name for name, value in whole.items() if not math.isclose(value, means[name], rel_tol=1e-3, abs_tol=1e-6)]
+    if differing and not objective.whole_batch:
+        raise Failed(
+            f"{', '.join(differing)} of a batch is not the mean over its images", "take means over images, or set whole_batch = True"
+        )
+    if objective.whole_batch and not differing:
+        raise Failed("declares whole_batch = True, and the terms are means over images", "leave whole_batch out")
+
+
 def objective_modifies_nothing(subject: Subject) -> None:
     """Neither the images nor the critic's weights change before ``constrain``."""
     objective: Adversarial = subject.build()
@@ -232,5 +253,6 @@ ADVERSARIAL: tuple[Check, ...] = (
     critic_side_leaves_the_generator_alone,
     generator_side_leaves_the_critic_alone,
     game_has_the_right_direction,
+    parts_of_a_batch_add_up,
     objective_modifies_nothing,
 )

@@ -76,3 +76,13 @@ class ClipsAtOnce(Sound):
             for parameter in critic.parameters():
                 parameter.clamp_(-0.01, 0.01)
         return super().critic_terms(critic, real, fake)
+
+
+class Centred(Sound):
+    def critic_terms(self, critic, real, fake, given=None):
+        pairs = zip(critic(real), critic(fake), strict=True)
+        return {"critic": torch.stack([(r - f.mean() - 1).square().mean() + (f - r.mean() + 1).square().mean() for r, f in pairs]).mean()}
+
+
+class NeedsNoBatch(Sound):
+    whole_batch = True

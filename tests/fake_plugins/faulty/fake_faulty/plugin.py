@@ -122,6 +122,8 @@ def _training() -> Iterator[Part]:
         ("generator-side-leaves-the-critic-alone--detached", "DetachedFake"),
         ("game-has-the-right-direction", "WrongSign"),
         ("game-has-the-right-direction--generator", "WrongGeneratorSign"),
+        ("parts-of-a-batch-add-up", "Centred"),
+        ("parts-of-a-batch-add-up--declared", "NeedsNoBatch"),
         ("objective-modifies-nothing", "ClipsAtOnce"),
     ):
         yield part("adversarial", name, f"objectives:{target}")
