@@ -17,7 +17,7 @@ from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 import restorekit as rk
-from restorekit.engine import checkpoint
+from restorekit.engine import checkpoint, interrupt
 from restorekit.engine.callbacks import GRID_SIDE, Callback
 from restorekit.engine.ema import Ema
 from restorekit.engine.loop import _batches
@@ -95,6 +95,19 @@ def test_the_seed_decides_and_the_global_state_is_left_alone() -> None:
     assert_equal(first, rk.train(recipe, device="cpu"))
     other = rk.train(recipe.set("train.seed", 1), device="cpu")
     assert any(not torch.equal(v, weights(other)[n]) for n, v in weights(first).items())
+
+
+def test_a_signal_that_comes_twice_within_a_moment_is_one(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> None:
+    """A terminal sends Ctrl-C to all processes, and the one that has started the others passes it on to them."""
+    clock = iter([10.0, 10.5, 11.5])
+    monkeypatch.setattr(interrupt, "time", SimpleNamespace(monotonic=lambda: next(clock)))
+    with interrupt.Interrupt(settle=1.0) as asked:
+        signal.raise_signal(signal.SIGINT)
+        signal.raise_signal(signal.SIGTERM)
+        assert asked.asked
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGINT)
+    assert capfd.readouterr().err.count("once more to stop at once") == 1
 
 
 def test_it_learns_to_denoise() -> None:
