@@ -47,7 +47,7 @@ class Callback:
 
 
 class Progress(Callback):
-    """A live bar on standard error: step, loss, validation score, images a second, time left."""
+    """A live bar on standard error: step, the generator's terms, validation score, images a second, time left."""
 
     def __init__(self) -> None:
         from rich.console import Console
@@ -66,7 +66,7 @@ class Progress(Callback):
             speed_estimate_period=60,
         )
         self.score = ""
-        self.smooth = 0.0
+        self.smooth: dict[str, float] = {}
         self.images = 0
         self.began = time.perf_counter()
 
@@ -78,11 +78,13 @@ class Progress(Callback):
 
     def step(self, step: int, terms: Mapping[str, float], *, images: int, learning_rate: float) -> None:
         """Move the bar."""
-        loss = sum(value for name, value in terms.items() if not name.startswith("critic "))
-        self.smooth = loss if not self.images else 0.98 * self.smooth + 0.02 * loss
+        for name, value in terms.items():
+            if not name.startswith("critic "):  # they are in the log
+                self.smooth[name] = 0.98 * self.smooth.get(name, value) + 0.02 * value
         self.images += images
         rate = self.images / (time.perf_counter() - self.began)
-        self.bar.update(self.task, completed=step, shown=f"loss {self.smooth:.4g}  {rate:.1f} images/s{self.score}")
+        losses = "  ".join(f"{name} {value:.3g}" for name, value in self.smooth.items())
+        self.bar.update(self.task, completed=step, shown=f"{losses}  {rate:.1f} images/s{self.score}")
 
     def validated(self, step: int, scores: Mapping[str, float], rows: list[tuple[Tensor, ...]]) -> None:
         """Remember the score for the bar, and leave a line above it."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import math
+import re
 import signal
 from collections.abc import Mapping
 from pathlib import Path
@@ -18,7 +19,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 import restorekit as rk
 from restorekit.engine import checkpoint, interrupt
-from restorekit.engine.callbacks import GRID_SIDE, Callback
+from restorekit.engine.callbacks import GRID_SIDE, Callback, Progress
 from restorekit.engine.ema import Ema
 from restorekit.engine.loop import _batches
 from restorekit.engine.microbatches import divide
@@ -121,6 +122,21 @@ def test_it_learns_to_denoise() -> None:
     )
     scores = rk.train(recipe, device="cpu").scores
     assert scores["PSNR"] > scores["PSNR of input"] + 1.5
+
+
+def test_the_bar_shows_terms_score_and_speed() -> None:
+    bar = Progress()
+    bar.start(0, 40)
+    try:
+        for step, value in ((1, 0.2), (2, 0.4)):
+            bar.step(step, {"l1": value, "fake": 0.01, "critic real": 1.0}, images=4, learning_rate=1e-3)
+        bar.validated(2, {"PSNR": 27.123, "PSNR of input": 24.0}, [])
+        bar.step(3, {"l1": 0.4, "fake": 0.01, "critic real": 1.0}, images=4, learning_rate=1e-3)
+        (task,) = bar.bar.tasks
+    finally:
+        bar.close()
+    assert (task.completed, task.total) == (3, 40)
+    assert re.fullmatch(r"l1 0\.208  fake 0\.01  \d+\.\d images/s  PSNR 27\.12 dB", task.fields["shown"])
 
 
 def test_everything_a_run_writes(tmp_path: Path) -> None:
