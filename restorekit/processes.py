@@ -6,6 +6,7 @@ are several is asked before anything else.
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import datetime
 import logging
@@ -135,7 +136,16 @@ def join(kind: str) -> Fabric:
     fabric: Fabric = Fabric(accelerator=kind, devices=found.local, num_nodes=found.world // found.local, strategy=strategy)
     with lost():
         fabric.launch()
+    atexit.register(_leave)
     return fabric
+
+
+def _leave() -> None:
+    """Part in order: gloo's threads that still run when the interpreter goes can abort the process."""
+    from torch import distributed
+
+    if distributed.is_initialized():
+        distributed.destroy_process_group()
 
 
 def check_devices(kind: str, count: int) -> None:

@@ -273,7 +273,7 @@ def _restorers() -> Iterator[Part]:
         f"{HERE}.blind:BlindDeconvolution",
         summary="a non-blind restorer with the PSF that an estimator finds",
         paper="Levin et al., CVPR 2009, doi:10.1109/CVPR.2009.5206815",
-        example={"psf": {"part": "core/l0", "size": 9, "rounds": 1, "starts": 2}, "restorer": {"part": "core/wiener"}},
+        example={"psf": {"part": "core/l0", "size": 9, "rounds": 1}, "restorer": {"part": "core/wiener"}},
     )
     yield part(
         "restorer",

@@ -145,7 +145,7 @@ def test_a_later_format_says_to_upgrade(saved: Path) -> None:
 def test_weights_that_do_not_fit_are_listed(saved: Path) -> None:
     recipe = json.loads(json.dumps({**RECIPE, "generator": {**GENERATOR, "width": 4}}))
     rewrite(saved, recipe=json.dumps(recipe))
-    with pytest.raises(rk.UserError, match=r"weights do not fit deblurgan/compact: stem\.weight is \(8, 12, 3, 3\)"):
+    with pytest.raises(rk.UserError, match=r"weights do not fit deblurgan/compact: networks\.0\.stem\.weight is \(8, 12, 3, 3\)"):
         rk.load(saved)
 
 
