@@ -88,6 +88,11 @@ def crew() -> Crew:
     return Crew(int(env["SLURM_PROCID"]), world, world // nodes, "srun")
 
 
+def cores() -> int:
+    """The processor's cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 def is_first() -> bool:
     """Whether this process is the one that writes and prints."""
     return crew().rank == 0
@@ -263,8 +268,7 @@ def _meeting_place(nodes: int) -> dict[str, str]:
 def _threads(count: int) -> dict[str, str]:
     if "OMP_NUM_THREADS" in os.environ:
         return {}
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return {"OMP_NUM_THREADS": str(max(1, cores // count))}  # as many for each would only get in each other's way
+    return {"OMP_NUM_THREADS": str(max(1, cores() // count))}  # as many for each would only get in each other's way
 
 
 @contextlib.contextmanager

@@ -79,6 +79,14 @@ def convolve_turning(image: Tensor, motion: Tensor, angle: Tensor) -> Tensor:
     return blurred
 
 
+def transfer(psf: Tensor, size: tuple[int, int]) -> Tensor:
+    """Transfer functions ``(N, H, W // 2 + 1)`` of PSFs ``(N, h, w)`` whose middle pixel moves nothing, for periodic images of a size."""
+    high, wide = psf.shape[-2:]
+    padded = F.pad(psf, (0, size[1] - wide, 0, size[0] - high))
+    transferred: Tensor = torch.fft.rfft2(torch.roll(padded, (-(high // 2), -(wide // 2)), (-2, -1)))
+    return transferred
+
+
 def _turned(image: Tensor, degrees: float) -> Tensor:
     """`image` ``(C, H, W)`` turned about its middle by a small angle, borders mirrored.
 

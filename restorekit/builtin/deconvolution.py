@@ -14,6 +14,7 @@ from scipy.fft import next_fast_len
 from skimage import restoration
 from torch import Tensor
 
+from restorekit.builtin.convolution import transfer
 from restorekit.images import Degraded
 from restorekit.interfaces import Restorer
 
@@ -184,13 +185,11 @@ class RichardsonLucy(Deconvolution):
         blurred = torch.from_numpy(plane).float()
         (high, wide), (height, width) = psf.shape, plane.shape
         size = (next_fast_len(height + high - 1, real=True), next_fast_len(width + wide - 1, real=True))  # black around, nothing wraps
-        padded = torch.zeros(size)
-        padded[:high, :wide] = torch.from_numpy(psf)
-        spread = torch.fft.rfft2(padded.roll((-(high // 2), -(wide // 2)), (0, 1)))
+        spread = transfer(torch.from_numpy(psf).float()[None], size)[0]
         gather = spread.conj().resolve_conj()
 
-        def convolved(image: Tensor, transfer: Tensor) -> Tensor:
-            whole: Tensor = torch.fft.irfft2(torch.fft.rfft2(image, s=size).mul_(transfer), s=size)
+        def convolved(image: Tensor, response: Tensor) -> Tensor:
+            whole: Tensor = torch.fft.irfft2(torch.fft.rfft2(image, s=size).mul_(response), s=size)
             return whole[:height, :width]
 
         sharp = torch.full_like(blurred, 0.5)

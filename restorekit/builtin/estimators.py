@@ -14,7 +14,7 @@ from scipy import ndimage
 from scipy.fft import next_fast_len
 from torch import Tensor
 
-from restorekit.builtin.convolution import mirror
+from restorekit.builtin.convolution import mirror, transfer
 from restorekit.interfaces import Estimator
 
 COARSEST = 5
@@ -140,9 +140,9 @@ def sparse_deconvolution(blurred: Tensor, psf: Tensor, sparsity: float) -> Tenso
         ``(N, H, W)``.
     """
     height, width = blurred.shape[-2:]
-    transfer = _transfer(psf, height, width)
-    explained = transfer.conj() * torch.fft.rfft2(blurred)
-    power, edges = _power(transfer), _laplacian(height, width, blurred.device)
+    spread = transfer(psf, (height, width))
+    explained = spread.conj() * torch.fft.rfft2(blurred)
+    power, edges = _power(spread), _laplacian(height, width, blurred.device)
     sharp, weight = blurred, 2 * sparsity
     while weight < RELAXED:
         across, along = torch.roll(sharp, -1, 2) - sharp, torch.roll(sharp, -1, 1) - sharp
@@ -203,13 +203,6 @@ def _framed(image: Tensor, radius: int) -> Tensor:
     height, width = image.shape[-2:]
     bottom, right = (next_fast_len(side + 2 * radius, real=True) - side - radius for side in (height, width))
     return mirror(image, (radius, bottom, radius, right))
-
-
-def _transfer(psf: Tensor, height: int, width: int) -> Tensor:
-    radius = psf.shape[-1] // 2
-    padded = F.pad(psf, (0, width - psf.shape[-1], 0, height - psf.shape[-2]))
-    transfer: Tensor = torch.fft.rfft2(torch.roll(padded, (-radius, -radius), (1, 2)))
-    return transfer
 
 
 def _laplacian(height: int, width: int, device: torch.device) -> Tensor:

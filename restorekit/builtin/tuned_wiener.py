@@ -7,11 +7,11 @@ from typing import Annotated
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from annotated_types import Interval
 from scipy.fft import next_fast_len
 from torch import Tensor
 
+from restorekit.builtin.convolution import transfer
 from restorekit.images import Degraded
 from restorekit.interfaces import Restorer
 
@@ -47,10 +47,10 @@ class TunedWiener(Restorer):
         # Fourier transforms need float32, whatever the image comes in.
         framed = _framed(_framed(image.float(), -2, psf.shape[-2]), -1, psf.shape[-1])
         size = (framed.shape[-2], framed.shape[-1])
-        transfer, blurred = _transfer(psf, size), torch.fft.rfft2(framed)
-        power, rough = transfer.abs().square(), _gradient_power(size, image.device) ** self.exponent
+        spread, blurred = transfer(psf, size), torch.fft.rfft2(framed)
+        power, rough = spread.abs().square(), _gradient_power(size, image.device) ** self.exponent
         balance = _cross_validated(blurred, power, rough, size)
-        filters = transfer.conj() / (power + balance[:, None, None] * rough)
+        filters = spread.conj() / (power + balance[:, None, None] * rough)
         sharp: Tensor = torch.fft.irfft2(blurred * filters[:, None], s=size)[..., :height, :width]
         return sharp.clamp(0, 1).to(image)
 
@@ -89,14 +89,6 @@ def _framed(image: Tensor, dimension: int, reach: int) -> Tensor:
     passing = 0.5 - 0.5 * torch.cos(math.pi * (torch.arange(width, device=image.device) + 0.5) / width)
     passing = passing.view(-1, *[1] * (-1 - dimension))
     return torch.cat([image, (1 - passing) * after + passing * before], dimension)
-
-
-def _transfer(psf: Tensor, size: tuple[int, int]) -> Tensor:
-    """``(N, H, W // 2 + 1)`` of PSFs ``(N, h, w)`` whose middle pixel moves nothing."""
-    high, wide = psf.shape[-2:]
-    padded = F.pad(psf, (0, size[1] - wide, 0, size[0] - high)).roll((-(high // 2), -(wide // 2)), (-2, -1))
-    transfer: Tensor = torch.fft.rfft2(padded)
-    return transfer
 
 
 def _gradient_power(size: tuple[int, int], device: torch.device) -> Tensor:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import sys
 import threading
@@ -15,6 +14,7 @@ import torch
 from torch.utils.data import DataLoader, Dataset
 from torch.utils.data.dataloader import _MultiProcessingDataLoaderIter
 
+from restorekit import processes
 from restorekit.engine.data import Batch, PatchSource
 from restorekit.errors import TrainingError, UserError
 
@@ -147,5 +147,4 @@ def workers_for(asked: int | None, device: torch.device, beside: int = 1) -> int
     """The number of processes for ``data.workers``, where so many trainings share this machine's cores."""
     if asked is not None:
         return asked
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return 0 if device.type == "cpu" else min(MOST_WORKERS, max(0, cores // beside - 1))
+    return 0 if device.type == "cpu" else min(MOST_WORKERS, max(0, processes.cores() // beside - 1))

@@ -10,8 +10,9 @@ from scipy.signal import fftconvolve
 from torch import Tensor
 
 from restorekit import photos
+from restorekit.builtin import convolution
 from restorekit.builtin.deconvolution import Wiener, periodic_frame
-from restorekit.builtin.tuned_wiener import BALANCES, TunedWiener, _cross_validated, _framed, _gradient_power, _transfer
+from restorekit.builtin.tuned_wiener import BALANCES, TunedWiener, _cross_validated, _framed, _gradient_power
 from restorekit.images import Degraded
 
 
@@ -63,7 +64,7 @@ def test_the_balance_is_that_of_cross_validation_by_definition(size: tuple[int, 
             scores.append(misfit / np.trace(left) ** 2)
         wanted.append(BALANCES[int(np.argmin(scores))])
     tensor = torch.from_numpy(images).float()
-    power = _transfer(torch.from_numpy(psf).float()[None], size).abs().square().expand(2, -1, -1)
+    power = convolution.transfer(torch.from_numpy(psf).float()[None], size).abs().square().expand(2, -1, -1)
     found = _cross_validated(torch.fft.rfft2(tensor), power, _gradient_power(size, tensor.device) ** 1.5, size)
     assert found.tolist() == pytest.approx(wanted)
     assert BALANCES[0] < wanted[0] < wanted[1] < BALANCES[-1]  # more noise, more smoothness, inside the range that is tried
