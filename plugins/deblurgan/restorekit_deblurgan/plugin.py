@@ -10,7 +10,8 @@ RESTOREKIT_INTERFACE = 1
 
 HERE = "restorekit_deblurgan"
 DEBLURGAN = "Kupyn et al., DeblurGAN, CVPR 2018, arXiv:1711.07064"
-PATCHGAN = "Isola et al., pix2pix, CVPR 2017, arXiv:1611.07004"
+DEBLURGAN_V2 = "Kupyn et al., DeblurGAN-v2, ICCV 2019, arXiv:1908.03826"
+PIX2PIX = "Isola et al., pix2pix, CVPR 2017, arXiv:1611.07004"
 COMPACT = "restorekit, 2026; after Chen et al., NAFNet, ECCV 2022, arXiv:2204.04676, and Schuler et al., TPAMI 2016, arXiv:1406.7444"
 
 
@@ -28,6 +29,24 @@ def restorekit_parts() -> Iterator[Part]:
     )
     yield Part(
         "generator",
+        "unet256",
+        f"{HERE}.unet:UNet256",
+        summary="pix2pix's U-Net, of any number of levels",
+        paper=PIX2PIX,
+        licence="Apache-2.0",
+        example={"levels": 6, "width": 2},
+    )
+    yield Part(
+        "generator",
+        "fpn",
+        f"{HERE}.fpn:Fpn",
+        summary="DeblurGAN-v2's generator: a feature pyramid over any hierarchical network of timm",
+        paper=DEBLURGAN_V2,
+        licence="Apache-2.0 (the backbone's weights have their own)",
+        example={"backbone": "test_resnet", "weights": "random", "width": 8},
+    )
+    yield Part(
+        "generator",
         "compact",
         f"{HERE}.compact:Compact",
         summary="small U-shaped network of gated blocks, on its own or behind a blind deconvolution",
@@ -40,7 +59,7 @@ def restorekit_parts() -> Iterator[Part]:
         "patch70",
         f"{HERE}.critics:PatchCritic",
         summary="PatchGAN critic whose logits see 70×70 pixels each",
-        paper=PATCHGAN,
+        paper=PIX2PIX,
         licence="Apache-2.0",
         example={"width": 8},
     )

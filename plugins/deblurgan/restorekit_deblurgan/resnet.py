@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-import torch
 from annotated_types import Ge, Gt, Lt
 from torch import Tensor, nn
 
 from restorekit.images import SizeRule
 from restorekit.interfaces import Generator
+from restorekit_deblurgan.parts import Norm, Padding, Skip, Upsample, initialise, joined, norm_layer, padded, upsampling
 
 
 class ResNet(Generator):
@@ -22,9 +22,14 @@ class ResNet(Generator):
     Args:
         blocks: residual blocks.
         width: channels of the stem; four times as many at quarter resolution.
-        dropout: probability of dropping a value between the convolutions of a block; in training only.
-        upsample: ``transposed`` convolution as published, which leaves checkerboards, or ``resize``
-            (nearest neighbour, then a convolution), which does not.
+        norm: ``instance`` (published), ``batch`` (the Keras version) or ``none``. Without instance norm it is local.
+        dropout: probability of dropping a value after the first convolution of a block; in training only.
+        upsample: ``resize`` (linear interpolation, then a convolution), ``shuffle`` (sub-pixel convolution, ICNR) or
+            ``transposed`` convolution as published, which leaves checkerboards.
+        convolutions_per_block: 2 as in the paper's figure, or 1 as in the published code.
+        skip: ``add`` the network's output to the image and clamp; ``average``: half of the sum (the Keras version);
+            ``none``: the output alone.
+        padding: around the 3×3 convolutions of the blocks and of the up-sampling.
         channels: of the image.
 
     Shapes:
@@ -38,59 +43,62 @@ class ResNet(Generator):
         *,
         blocks: Annotated[int, Ge(0)] = 9,
         width: Annotated[int, Gt(0)] = 64,
+        norm: Norm = "instance",
         dropout: Annotated[float, Ge(0), Lt(1)] = 0.5,
-        upsample: Literal["resize", "transposed"] = "resize",
+        upsample: Upsample = "resize",
+        convolutions_per_block: Literal[1, 2] = 2,
+        skip: Skip = "add",
+        padding: Padding = "reflect",
         channels: Annotated[int, Gt(0)] = 3,
     ) -> None:
         super().__init__()
-        self.channels = channels
-        layers: list[nn.Module] = [nn.ReflectionPad2d(3), nn.Conv2d(channels, width, 7), nn.InstanceNorm2d(width), nn.ReLU(inplace=True)]
+        self.channels, self.skip = channels, skip
+        self.local = norm != "instance"
+        biased = norm != "batch"  # batch norm has a bias of its own
+        layers: list[nn.Module] = [
+            nn.ReflectionPad2d(3),
+            nn.Conv2d(channels, width, 7, bias=biased),
+            norm_layer(norm, width),
+            nn.ReLU(inplace=True),
+        ]
         for here in (width, 2 * width):
-            layers += [nn.Conv2d(here, 2 * here, 3, stride=2, padding=1), nn.InstanceNorm2d(2 * here), nn.ReLU(inplace=True)]
-        layers += [ResidualBlock(width=4 * width, dropout=dropout) for _ in range(blocks)]
+            layers += [nn.Conv2d(here, 2 * here, 3, stride=2, padding=1, bias=biased), norm_layer(norm, 2 * here), nn.ReLU(inplace=True)]
+        for _ in range(blocks):
+            layers.append(ResidualBlock(width=4 * width, norm=norm, dropout=dropout, convolutions=convolutions_per_block, padding=padding))
         for here in (4 * width, 2 * width):
-            layers += [_upsampling(here, upsample), nn.InstanceNorm2d(here // 2), nn.ReLU(inplace=True)]
+            layers += [
+                upsampling(here, here // 2, upsample, padding=padding, bias=biased),
+                norm_layer(norm, here // 2),
+                nn.ReLU(inplace=True),
+            ]
         layers += [nn.ReflectionPad2d(3), nn.Conv2d(width, channels, 7), nn.Tanh()]
         self.body = nn.Sequential(*layers)
-        self.apply(_initialise)
+        initialise(self)
 
     def forward(self, x: Tensor, given: Tensor | None = None) -> Tensor:
-        """Restore ``(N, C, H, W)``; clamped to [0, 1] like the published network's output."""
+        """Restore ``(N, C, H, W)``; the result lies in [0, 1]."""
         signed = 2 * x - 1
-        return (torch.clamp(signed + self.body(signed), -1, 1) + 1) / 2
+        return joined(signed, self.body(signed), self.skip)
 
 
 class ResidualBlock(nn.Module):
-    """Two 3×3 convolutions with instance norm and dropout between them, added to the input."""
+    """One or two 3×3 convolutions, the first with a norm, ReLU and dropout and the second with a norm, added to the input."""
 
-    def __init__(self, *, width: int, dropout: float) -> None:
+    def __init__(self, *, width: int, norm: Norm, dropout: float, convolutions: int, padding: Padding) -> None:
         super().__init__()
-        self.body = nn.Sequential(
-            nn.ReflectionPad2d(1),
-            nn.Conv2d(width, width, 3),
-            nn.InstanceNorm2d(width),
+        biased = norm != "batch"
+        layers = [
+            padded(padding, 1),
+            nn.Conv2d(width, width, 3, bias=biased),
+            norm_layer(norm, width),
             nn.ReLU(inplace=True),
             nn.Dropout(dropout),
-            nn.ReflectionPad2d(1),
-            nn.Conv2d(width, width, 3),
-            nn.InstanceNorm2d(width),
-        )
+        ]
+        if convolutions == 2:
+            layers += [padded(padding, 1), nn.Conv2d(width, width, 3, bias=biased), norm_layer(norm, width)]
+        self.body = nn.Sequential(*layers)
 
     def forward(self, x: Tensor) -> Tensor:
         """Same shape in and out."""
         changed: Tensor = self.body(x)
         return x + changed
-
-
-def _upsampling(width: int, how: str) -> nn.Module:
-    if how == "transposed":
-        return nn.ConvTranspose2d(width, width // 2, 3, stride=2, padding=1, output_padding=1)
-    return nn.Sequential(nn.Upsample(scale_factor=2, mode="nearest"), nn.ReflectionPad2d(1), nn.Conv2d(width, width // 2, 3))
-
-
-def _initialise(module: nn.Module) -> None:
-    """N(0, 0.02), as the published code."""
-    if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
-        nn.init.normal_(module.weight, 0.0, 0.02)
-        if module.bias is not None:
-            nn.init.zeros_(module.bias)

@@ -60,30 +60,6 @@ def test_a_conditional_critic_looks_at_the_condition() -> None:
         critic(image)
 
 
-def checkerboard(upsample: str) -> float:
-    """Share of the spectrum's energy at the frequencies (1/2, ·) and (·, 1/2), where up-sampling by two leaves its pattern.
-
-    Averaged over random weights; the input is constant, so all structure inside is the network's own.
-    """
-    from restorekit_deblurgan.resnet import _upsampling
-
-    total = 0.0
-    for seed in range(8):
-        with torch.random.fork_rng():
-            torch.manual_seed(seed)
-            up = _upsampling(16, upsample)
-        with torch.no_grad():
-            made = up(torch.full((1, 16, 32, 32), 0.5))[..., 8:-8, 8:-8]
-        spectrum = torch.fft.fft2(made - made.mean((2, 3), keepdim=True)).abs().square()
-        total += float(spectrum.sum() / made.square().sum())
-    return total / 8
-
-
-def test_resize_convolution_leaves_no_checkerboard_and_the_published_one_does() -> None:
-    assert checkerboard("resize") < 1e-9
-    assert checkerboard("transposed") > 1e-2
-
-
 def test_the_shipped_model_is_small() -> None:
     """At most 5 M weights and 12 MB."""
     assert parameters(rk.registry().create("restorer", "deblurgan/shipped").model.generator) <= 5_000_000
