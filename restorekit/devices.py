@@ -12,6 +12,17 @@ if TYPE_CHECKING:
 DEVICES = ("auto", "cpu", "cuda", "mps")
 
 
+def has_bf16(device: torch.device) -> bool:
+    """Whether `device` has instructions for bfloat16; without them it is emulated, ten times slower than float32."""
+    import torch
+
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    # torch has no public question for the processor's.
+    there = any(getattr(torch.cpu, name, bool)() for name in ("_is_avx512_bf16_supported", "_is_amx_tile_supported"))
+    return device.type == "cpu" and there
+
+
 def pick(device: str = "auto") -> torch.device:
     """The device that `device` asks for; ``auto`` takes CUDA, then MPS, then the processor.
 

@@ -28,12 +28,14 @@ class Degraded:
         params: the degradation's parameters by name, first dimension N: ``psf`` ``(N, h, w)``,
             ``sigma`` ``(N,)`` and so on.
         reference: an image that guides the restoration, such as a style, or None.
+        references: further ones, of any sizes, for methods that read several and declare ``references``.
     """
 
     image: Tensor
     mask: Tensor | None = None
     params: Mapping[str, Tensor] = field(default_factory=dict)
     reference: Tensor | None = None
+    references: tuple[Tensor, ...] = ()
 
     def need(self, name: str) -> Tensor:
         """The mask, the reference or the parameter `name`; an `ImageError` that says how to give it if absent."""
@@ -50,6 +52,7 @@ class Degraded:
             self,
             mask=self.mask if "mask" in keep else None,
             reference=self.reference if "reference" in keep else None,
+            references=self.references if "references" in keep else (),
             params={k: v for k, v in self.params.items() if k in keep},
         )
 
@@ -60,6 +63,7 @@ class Degraded:
             mask=None if self.mask is None else self.mask.to(device),
             params={k: v.to(device) for k, v in self.params.items()},
             reference=None if self.reference is None else self.reference.to(device),
+            references=tuple(reference.to(device) for reference in self.references),
         )
 
 

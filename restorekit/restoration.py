@@ -36,6 +36,8 @@ def restore(restorer: Restorer, degraded: Degraded, *, name: str = "") -> Tensor
         _check_mask(seen.mask, degraded.image)
     if seen.reference is not None:
         check_image(seen.reference, what="reference")
+    for other in seen.references:
+        check_image(other, what="reference")
     if "psf" in seen.params:
         _check_psf(seen.params["psf"], degraded.image)
     restored = restorer.restore(seen)

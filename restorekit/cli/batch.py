@@ -7,12 +7,15 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from restorekit.cli import common
 from restorekit.errors import UserError
+
+if TYPE_CHECKING:
+    from restorekit.cli.watching import Watching
 
 
 @dataclass(frozen=True)
@@ -134,7 +137,15 @@ def refuse_unwritable(folder: Path, *, option: str = "") -> None:
         raise UserError(f"{said}{there}: no permission to write here; choose another {'folder' if option else 'output'}")
 
 
-def run(jobs: Sequence[Job], work: Callable[[Job], tuple[int, int]], *, doing: str, facts: Mapping[str, Any], quiet: bool = False) -> Done:
+def run(
+    jobs: Sequence[Job],
+    work: Callable[[Job], tuple[int, int]],
+    *,
+    doing: str,
+    facts: Mapping[str, Any],
+    quiet: bool = False,
+    watching: Watching | None = None,
+) -> Done:
     """Do the work for every picture, whatever becomes of the others.
 
     Args:
@@ -143,13 +154,17 @@ def run(jobs: Sequence[Job], work: Callable[[Job], tuple[int, int]], *, doing: s
         doing: what is being done, for the progress bar.
         facts: what every row says besides.
         quiet: print no line per picture.
+        watching: what listens to an iterative method, which then says on the bar how far it is.
 
     Raises:
+        KeyboardInterrupt: after the picture during which it was asked for, which has been written.
         Exception: a fault of the program where there is only one picture.
     """
     rows: list[dict[str, Any]] = []
     failures: list[str] = []
     with common.progress(doing, len(jobs)) as steps:
+        if watching is not None:
+            watching.steps = steps
         for job in jobs:
             steps.move(f"{doing} {job.source.name}")
             start = time.perf_counter()
@@ -166,6 +181,8 @@ def run(jobs: Sequence[Job], work: Callable[[Job], tuple[int, int]], *, doing: s
                     steps.say(f"{job.source} -> {job.target}  {width}×{height}, {row['seconds']:.1f} s")
             rows.append(row)
             steps.move(f"{doing} {job.source.name}", 1)
+            if watching is not None and watching.interrupt.asked:
+                raise KeyboardInterrupt
     if failures:
         if len(jobs) > 1:
             click.echo(f"error: {len(failures)} of {len(jobs)} pictures failed:", err=True)

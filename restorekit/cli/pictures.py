@@ -81,6 +81,7 @@ def degrade(source: Path, out: Path, name: str, settings: tuple[str, ...], seed:
         "restorekit restore blurred.png -o sharp.png --with core/wiener --psf psf.npy",
         "restorekit restore holes.png -o whole.png --with core/biharmonic-inpaint --mask mask.png",
         "restorekit restore photo.jpg -o restored.png --with runs/my-model/model.safetensors --device cuda",
+        "restorekit restore photo.jpg -o painted.png --with style/gatys --reference painting.jpg",
         "restorekit list restorer",
     )
 )
@@ -90,7 +91,13 @@ def degrade(source: Path, out: Path, name: str, settings: tuple[str, ...], seed:
 @set_option
 @click.option("--psf", metavar="FILE", type=PATH, help="Blur kernel: .npy, or a picture of it.")
 @click.option("--mask", metavar="FILE", type=PATH, help="Damaged area: a picture, white = missing.")
-@click.option("--reference", metavar="FILE", type=PATH, help="A picture that guides the restoration, such as a style.")
+@click.option(
+    "--reference", metavar="FILE", type=PATH, multiple=True, help="A picture that guides the restoration, such as a style. May be repeated."
+)
+@click.option(
+    "--save-every", metavar="K", type=click.IntRange(min=1), help="Of methods that iterate: write every K-th step's picture beside OUT."
+)
+@click.option("--animation", metavar="FILE", type=PATH, help="Of methods that iterate: the way to the result, as .gif, .webp or .png.")
 @device_option
 @seed_option
 @json_option
@@ -102,7 +109,9 @@ def restore(
     settings: tuple[str, ...],
     psf: Path | None,
     mask: Path | None,
-    reference: Path | None,
+    reference: tuple[Path, ...],
+    save_every: int | None,
+    animation: Path | None,
     device: str,
     seed: int,
     as_json: bool,
@@ -111,29 +120,40 @@ def restore(
 
     IN are files, or folders that are searched for pictures. OUT is a file for one file with an image
     suffix, otherwise a folder, created if missing, in which pictures keep their names. Inputs are
-    never written over. A picture that fails does not stop the others; the exit code is then 2.
+    never written over. A picture that fails does not stop the others; the exit code is then 2. While a
+    method iterates, Ctrl-C keeps the best picture so far.
     """
     jobs = batch.plan(sources, out)
+    if animation is not None:
+        batch.refuse_unwritable(animation.parent, option="--animation")
     from restorekit import devices, discovery, methods, photos, restoration, seeding
+    from restorekit.cli.watching import watching
     from restorekit.images import Degraded
 
     place = devices.pick(device)
     method = methods.resolve(name or discovery.registry().default_for("restore").name, parse_settings(settings))
-    _reads(method.restorer, method.label, {"psf": psf, "mask": mask, "reference": reference})
+    _reads(method.restorer, method.label, {"psf": psf, "mask": mask, "reference": reference[0] if reference else None})
+    if len(reference) > 1 and "references" not in method.restorer.uses:
+        raise UserError(f"--reference: {len(reference)} given, and {method.label} reads one; give one")
     params = {} if psf is None else {"psf": photos.read_psf(psf)}
     missing = None if mask is None else photos.read_mask(mask)
-    guide = None if reference is None else photos.read(reference).image
+    guides = [photos.read(file).image for file in reference]
     restorer = method.restorer.to(place)
 
     def work(job: batch.Job) -> tuple[int, int]:
         photo: Photo = photos.read(job.source)
-        degraded = Degraded(photo.image, missing, params, guide).to(place)
+        degraded = Degraded(photo.image, missing, params, guides[0] if guides else None, tuple(guides[1:])).to(place)
+        if watched is not None:
+            watched.begin(job.source, job.target, photo)
         with seeding.seeded("restore", seed, job.source.name):
             restored = restoration.restore(restorer, degraded, name=method.label)
         photos.write(job.target, restored, like=photo)
+        if watched is not None:
+            watched.end(restored)
         return restored.shape[-1], restored.shape[-2]
 
-    done = batch.run(jobs, work, doing="restoring", facts={"method": method.label}, quiet=as_json)
+    with watching(restorer, method.label, every=save_every, animation=animation, pictures=len(jobs)) as watched:
+        done = batch.run(jobs, work, doing="restoring", facts={"method": method.label}, quiet=as_json, watching=watched)
     if as_json:
         emit(done.rows)
     return done.code

@@ -11,10 +11,11 @@ from torch import Tensor, nn
 
 from restorekit import seeding
 from restorekit.conformance.subject import Skipped
+from restorekit.errors import UserError
 from restorekit.images import Degraded, SizeRule
 from restorekit.interfaces import Critic, Generator
 
-CRITIC_SIZES = (64, 32, 128, 16, 256)
+CRITIC_SIZES = (64, 32, 128, 16, 28, 256)
 
 
 def photo(n: int, height: int, width: int, channels: int = 3, *, name: object = "") -> Tensor:
@@ -46,6 +47,11 @@ def finest(made: Tensor | tuple[Tensor, ...]) -> Tensor:
     return made[-1] if isinstance(made, tuple) else made
 
 
+def labels(network: Generator | Critic, n: int) -> Tensor | None:
+    """A class label ``(n,)`` for each image, or None where the network takes none."""
+    return torch.arange(n) % network.classes if network.classes else None
+
+
 def critic_input(critic: Critic, n: int) -> tuple[Tensor, Tensor | None]:
     """Images of a size that the critic takes, and what a conditional one compares with; it is called once to try.
 
@@ -55,10 +61,12 @@ def critic_input(critic: Critic, n: int) -> tuple[Tensor, Tensor | None]:
     for size in CRITIC_SIZES:
         image = photo(n, size, size, critic.channels)
         given = photo(n, size, size, critic.channels, name="given") if critic.conditional else None
+        if critic.classes:
+            given = labels(critic, n)
         try:
             with torch.no_grad():
                 critic(image, given)
-        except (RuntimeError, ValueError):
+        except (RuntimeError, ValueError, UserError):
             continue
         return image, given
     raise Skipped(f"the critic takes no square image of {', '.join(map(str, CRITIC_SIZES))} pixels: see logit-maps")
@@ -76,7 +84,7 @@ def degraded(n: int = 2, height: int = 48, width: int = 64) -> Degraded:
     mask = torch.zeros(n, 1, height, width)
     mask[..., height // 2 : height // 2 + 8, width // 2 : width // 2 + 8] = 1
     params = {"psf": psf.expand(n, 9, 9).clone(), "sigma": torch.full((n,), 0.01)}
-    return Degraded(image * (1 - mask), mask, params, photo(n, height, width, name="reference"))
+    return Degraded(image * (1 - mask), mask, params, photo(n, height, width, name="reference"), (photo(n, width, height, name="another"),))
 
 
 def lively(network: nn.Module) -> nn.Module:
@@ -108,9 +116,9 @@ def behaviour(kind: str, part: Any) -> Any:
 
 
 def _generator(part: Generator) -> Any:
-    x = generator_input(part, 2)
+    x, given = generator_input(part, 2), labels(part, 2)
     with torch.no_grad():
-        return part.train()(x), part.eval()(x), part.size, part.scale
+        return part.train()(x, given), part.eval()(x, given), part.size, part.scale
 
 
 def _critic(part: Critic) -> Any:

@@ -18,7 +18,7 @@ TOLERANCE = 1e-6
 
 def _known(restorer: Restorer) -> Degraded:
     given = degraded()
-    unknown = set(restorer.uses) - {"mask", "reference", *given.params}
+    unknown = set(restorer.uses) - {"mask", "reference", "references", *given.params}
     if unknown:
         raise Skipped(f"reads {', '.join(sorted(unknown))}, which the kit cannot make")
     return given
@@ -50,6 +50,7 @@ def input_is_not_modified(subject: Subject) -> None:
         ("image", given.image, fresh.image),
         ("mask", given.mask, fresh.mask),
         ("reference", given.reference, fresh.reference),
+        *(("references", value, old) for value, old in zip(given.references, fresh.references, strict=True)),
         *((name, given.params[name], fresh.params[name]) for name in fresh.params),
     ):
         if value is not None and old is not None and not torch.equal(value, old):
@@ -103,6 +104,8 @@ def _changed(given: Degraded, name: str) -> Degraded:
         return replace(given, mask=given.mask.roll(5, -1))
     if name == "reference" and given.reference is not None:
         return replace(given, reference=1 - given.reference)
+    if name == "references":
+        return replace(given, references=tuple(1 - reference for reference in given.references))
     other = given.params[name]
     value = other.transpose(-1, -2).contiguous() if name == "psf" else 2 * other
     return replace(given, params={**given.params, name: value})

@@ -13,7 +13,7 @@ from restorekit.interfaces.features import Features
 from restorekit.interfaces.generator import Generator
 from restorekit.interfaces.loss import Loss
 from restorekit.interfaces.metric import Metric, SetMetric
-from restorekit.interfaces.restorer import Restorer
+from restorekit.interfaces.restorer import Iteration, Restorer
 
 __all__ = [
     "Adversarial",
@@ -22,6 +22,7 @@ __all__ = [
     "Estimator",
     "Features",
     "Generator",
+    "Iteration",
     "Loss",
     "Metric",
     "Restorer",

@@ -18,7 +18,8 @@ from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 import restorekit as rk
-from restorekit.engine import checkpoint, interrupt
+from restorekit import interrupt
+from restorekit.engine import checkpoint
 from restorekit.engine.callbacks import GRID_SIDE, Callback, Progress
 from restorekit.engine.ema import Ema
 from restorekit.engine.loop import _batches
