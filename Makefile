@@ -18,13 +18,13 @@ help: ## show this list
 
 install: $(INSTALLED) ## set up .venv with the core and every bundled plugin
 
-# One pip command, so that torch and torchvision are resolved together: their builds belong to each other.
+# spandrel is an extra of its plugin, whose tests need it. One pip command, so that torch and torchvision are resolved together: their builds belong to each other.
 $(INSTALLED): pyproject.toml $(wildcard plugins/*/pyproject.toml)
 	@$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("restorekit needs Python 3.11 or newer, $(PYTHON) is %d.%d. Name another: make $(MAKECMDGOALS) PYTHON=python3.12" % sys.version_info[:2])'
 	@echo 'Setting up $(VENV), once; the packages are large (PyTorch) and take a few minutes.'
 	@$(BIN)/python -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv $(VENV) 2>/dev/null || \
 	  { $(PYTHON) -m venv --without-pip $(VENV) && $(PYTHON) -m pip --python $(BIN)/python install pip; }
-	$(BIN)/python -m pip install --disable-pip-version-check torch torchvision -e '.[dev]' $(addprefix -e ,$(PLUGINS))
+	$(BIN)/python -m pip install --disable-pip-version-check torch torchvision -e '.[dev]' $(addprefix -e ,$(PLUGINS:plugins/spandrel=plugins/spandrel[spandrel]))
 	@touch $@
 
 demo: $(INSTALLED) ## restore a blurred photograph, or your own: make demo PHOTO=my.jpg

@@ -33,16 +33,17 @@ class ImageError(UserError):
 
 
 class MissingPackage(UserError):  # noqa: N818 - says what happened, as the user reads it
-    """A package that one part needs and that is not among restorekit's own dependencies.
+    """A package that one part needs and that is not among the dependencies of the distribution that brings it.
 
     Args:
         need: what needs it, as a sentence without its end.
         package: name of the package.
-        extra: the extra of restorekit that installs it.
+        extra: the extra of `distribution` that installs it.
+        distribution: restorekit, or that of a plugin.
     """
 
-    def __init__(self, need: str, package: str, extra: str) -> None:
-        super().__init__(f"{need}, which is not installed. Install it: pip install 'restorekit[{extra}]', or pip install {package}")
+    def __init__(self, need: str, package: str, extra: str, distribution: str = "restorekit") -> None:
+        super().__init__(f"{need}, which is not installed. Install it: pip install '{distribution}[{extra}]', or pip install {package}")
 
 
 class TrainingError(UserError):

@@ -20,6 +20,7 @@ from restorekit.errors import ImageError, UserError
 from restorekit.images import check_image, pad_reflect
 from restorekit.interfaces import Critic, Generator
 from restorekit.recipes import Recipe
+from restorekit.tiling import tiled
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -28,6 +29,9 @@ if TYPE_CHECKING:
 
 FORMAT = 1
 CRITIC = "critic."
+OVERLAP = 64
+"""Pixels that tiles share; a quarter of a tile where that is less."""
+
 HEADER_LIMIT = 1 << 24
 """Bytes of header that are read at most; safetensors itself allows 100 MB."""
 
@@ -103,25 +107,45 @@ class Model:
         return next(self.generator.parameters()).device
 
     @torch.no_grad()
-    def restore(self, image: Tensor) -> Tensor:
+    def restore(self, image: Tensor, *, tile: int | None = None) -> Tensor:
         """Restore ``(N, C, H, W)``: padded to a size that the network takes, cropped back, clamped.
 
-        A grey image given to an RGB network is repeated, and averaged afterwards.
+        A grey image given to an RGB network is repeated, and averaged afterwards; the channels of an RGB image given to a
+        grey network are restored one by one.
+
+        Args:
+            image: in [0, 1].
+            tile: side of the tiles, in pixels, in which larger images are restored, so that memory stays bounded; None
+                restores the whole at once. Tiles overlap and fade into each other, and differ from the whole where a
+                network looks further than a quarter of the overlap.
         """
         generator = self.generator
         if generator.consumes != "image":
             raise ImageError(f"{self.recipe.content['generator']['part']} makes images from a latent vector and restores none")
         check_image(image)
+        if image.shape[1] == 3 and generator.channels == 1:
+            return torch.cat([self.restore(channel, tile=tile) for channel in torch.split(image, 1, 1)], 1)
         grey = image.shape[1] == 1 and generator.channels == 3
         if grey:
             image = image.expand(-1, 3, -1, -1)
         check_image(image, channels=generator.channels)
         height, width = image.shape[-2:]
-        padded = pad_reflect(image, *generator.size.padding(height, width))
-        made = generator(padded)
-        finest = made[-1] if isinstance(made, tuple) else made
-        result: Tensor = finest[..., : height * generator.scale, : width * generator.scale].float().clamp(0, 1)
+        size = generator.size
+        padded = pad_reflect(image, *size.padding(height, width))
+        if tile is None or size.fixed is not None:
+            made = self._finest(padded)
+        else:
+            side = max(tile, size.minimum)
+            side += -side % size.multiple_of
+            overlap = min(OVERLAP, side // 4)
+            made = tiled(self._finest, padded, side=side, overlap=overlap, scale=generator.scale, multiple_of=size.multiple_of)
+        result = made[..., : height * generator.scale, : width * generator.scale].clamp(0, 1)
         return result.mean(1, keepdim=True) if grey else result
+
+    def _finest(self, image: Tensor) -> Tensor:
+        made = self.generator(image)
+        finest: Tensor = made[-1] if isinstance(made, tuple) else made
+        return finest.float()
 
     def to(self, device: torch.device | str) -> Model:
         """Move the networks to `device`."""

@@ -116,7 +116,7 @@ def clean(built: dict[str, Built], tmp_path_factory: pytest.TempPathFactory) -> 
 
 
 def test_every_project_of_the_checkout_is_built() -> None:
-    assert {"core", "deblurgan", "dcgan", "style", "template"} <= set(NAMES)
+    assert {"core", "deblurgan", "dcgan", "spandrel", "style", "template"} <= set(NAMES)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -192,7 +192,7 @@ def test_recipes_and_suites_are_found(clean: Environment) -> None:
         "parts = [*rk.registry().of_kind('recipe'), *rk.registry().of_kind('suite')]\n"
         "result = {part.name: str(part.load()) for part in parts}"
     )
-    assert {"deblurgan/default", "deblurgan/v1", "dcgan/patches64", "core/photos"} <= found.keys()
+    assert {"deblurgan/default", "deblurgan/v1", "dcgan/photos64", "core/photos"} <= found.keys()
     assert all(Path(path).resolve().is_relative_to(clean.folder.resolve()) for path in found.values())
 
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Self
+from typing import Annotated, Any, Self
 
 import torch
+from annotated_types import Ge
 from torch import Tensor
 
 from restorekit import modelfile
@@ -21,24 +22,27 @@ class Network(Restorer):
         file: model file.
         generator: a network instead of a file; without training it does not restore, so this is for
             generators built in Python.
+        tile: side of the tiles, in pixels, in which larger images are restored to save memory; None restores the whole
+            at once.
 
     Raises:
         ValueError: neither or both are given.
         UserError: the file is no model file, or its plugin is missing.
     """
 
-    def __init__(self, *, file: Path | None = None, generator: Generator | None = None) -> None:
+    def __init__(self, *, file: Path | None = None, generator: Generator | None = None, tile: Annotated[int, Ge(16)] | None = None) -> None:
         if (file is None) == (generator is None):
             raise ValueError("give file (a model file) or generator, one of the two")
         if file is not None:
             self.model = modelfile.load(file)
         elif generator is not None:
             self.model = modelfile.Model(generator.eval(), Recipe({"generator": {"part": type(generator).__name__}}))
+        self.tile = tile
         self.scale = self.model.generator.scale
 
     def restore(self, degraded: Degraded) -> Tensor:
         """The network's output for the image."""
-        return self.model.restore(degraded.image)
+        return self.model.restore(degraded.image, tile=self.tile)
 
     def to(self, device: torch.device | str) -> Self:
         """Move the network."""

@@ -1,0 +1,1 @@
+"""Other people's restoration networks through the library spandrel."""
