@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
@@ -92,6 +93,8 @@ class TrainSettings:
         warmup: steps over which the learning rate rises from zero.
         critic_steps: steps of the critic for each step of the generator.
         critic_start: steps that the generator trains by its losses alone before the critic joins.
+        freeze: modules of the generator, such as ``trunk``, each with the number of steps for which its weights stay as they
+            are at first.
         critic_rest: the critic is not updated while its loss, the sum of its terms, is below this; null never rests.
         ema: decay of the exponential moving average of the generator's weights, which is what is
             validated and saved; 0 switches it off. The average warms up as (1 + step) / (10 + step).
@@ -126,6 +129,7 @@ class TrainSettings:
     warmup: Annotated[int, Ge(0)] = 0
     critic_steps: Annotated[int, Ge(1)] = 1
     critic_start: Annotated[int, Ge(0)] = 0
+    freeze: Mapping[str, Annotated[int, Ge(1)]] | None = None
     critic_rest: float | None = None
     ema: Annotated[float, Ge(0), Lt(1)] = 0.999
     clip_gradient: Annotated[float, Gt(0)] | None = None

@@ -6,8 +6,9 @@ import os
 import shutil
 
 import torch
+from torch import nn
 
-from restorekit.errors import TrainingError
+from restorekit.errors import TrainingError, did_you_mean
 from restorekit.interfaces import Adversarial, Critic, Generator
 from restorekit.recipes import Recipe
 from restorekit.settings import DataSettings, TrainSettings
@@ -53,6 +54,29 @@ def objective(name: str, objective: Adversarial, settings: TrainSettings) -> Non
             f"train.micro_batches: {name} averages over the batch, and its terms for {settings.micro_batches} parts do not add up to those "
             "of the whole. Set it to 1 and, where memory is short, lower data.batch, or choose another adversarial part"
         )
+
+
+def frozen(settings: TrainSettings, generator: Generator) -> list[tuple[int, list[nn.Parameter]]]:
+    """The parameters that ``train.freeze`` names, and until which step they stay as they are.
+
+    Raises:
+        TrainingError: the generator has no such module, or there is nothing in it to freeze, or nothing left to train.
+    """
+    modules = dict(generator.named_modules())
+    found = []
+    for name, steps in (settings.freeze or {}).items():
+        if not name or name not in modules:
+            top = [child for child, _ in generator.named_children()]
+            raise TrainingError(
+                f"train.freeze: the generator has no module {name!r}.{did_you_mean(name, modules)} Its modules: {', '.join(top)}"
+            )
+        parameters = list(modules[name].parameters())
+        if not parameters:
+            raise TrainingError(f"train.freeze: {name} has no weights")
+        found.append((steps, parameters))
+    if len({id(parameter) for _, parameters in found for parameter in parameters}) == len(list(generator.parameters())):
+        raise TrainingError(f"train.freeze: {', '.join(settings.freeze or ())} is all of the generator; leave something to train")
+    return found
 
 
 def precision(asked: str, device: torch.device) -> str:

@@ -6,7 +6,7 @@ import contextlib
 import math
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -34,7 +34,10 @@ class NonFiniteError(TrainingError):
 
 @dataclass
 class Player:
-    """A network, its optimiser and its peak learning rate; `network` and `optimizer` may be wrapped by Fabric."""
+    """A network, its optimiser and its peak learning rate; `network` and `optimizer` may be wrapped by Fabric.
+
+    `frozen` are parameters that an update leaves as they are.
+    """
 
     name: str
     network: nn.Module
@@ -42,6 +45,7 @@ class Player:
     peak: float
     clip: float | None = None
     scaler: GradScaler | None = None
+    frozen: Sequence[nn.Parameter] = field(default_factory=list)
 
     def adding(self, fabric: Fabric, *, last: bool = True) -> AbstractContextManager[object]:
         """What a part of a batch goes through the network in: gradients are averaged over the processes with the last one."""
@@ -64,6 +68,8 @@ class Player:
             NonFiniteError: a term or the gradient is; nothing was updated.
         """
         optimizer: Optimizer = getattr(self.optimizer, "optimizer", self.optimizer)  # GradScaler wants the one inside
+        for parameter in self.frozen:
+            parameter.grad = None  # computed all the same, since several processes wait for the gradients of all parameters
         if self.scaler is not None:
             self.scaler.unscale_(optimizer)
         tensors = {**terms, f"{self.name}'s gradient": self._norm(fabric), **signals}

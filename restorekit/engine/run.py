@@ -69,6 +69,7 @@ class Run:
         if init is not None:
             start_from(init, recipe, {"generator": self.generator} | ({"critic": self.critic} if self.critic is not None else {}))
         self.origin = Path(init.recipe.origin).name if init is not None else None
+        self.frozen = checks.frozen(settings, self.generator)
         self.average = Ema(copy.deepcopy(self.generator), settings.ema)
         self._read_data()
         self.players = {"generator": self._player("generator", self.generator, settings.learning_rate, settings.clip_gradient)}
@@ -231,7 +232,11 @@ class Run:
         return vectors[self.crew.rank * count : (self.crew.rank + 1) * count].to(self.device)
 
     def set_learning_rate(self, step: int) -> float:
-        """Set every optimiser's rate for this step, as schedule and watch will have it, and return the generator's."""
+        """Set every optimiser's rate for this step, as schedule and watch will have it, and return the generator's.
+
+        What ``train.freeze`` freezes is set with it.
+        """
+        self.players["generator"].frozen = [one for until, parameters in self.frozen if step < until for one in parameters]
         factor = schedule(self.settings, step)
         if self.watch is not None and self.step.game is not None:
             self.step.game.share = self.watch.share

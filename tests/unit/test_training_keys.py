@@ -123,6 +123,40 @@ def test_a_critic_rests_below_its_limit() -> None:
         assert moved(before, weights(run.generator)) > 0, "the generator goes on"
 
 
+def test_what_is_frozen_stays_as_it_is_for_so_many_steps() -> None:
+    run = run_of(SUPERVISED, freeze={"networks.0.stem": 2, "networks.0.head": 1})
+    network = run.generator.networks[0]
+    before = {name: weights(getattr(network, name)) for name in ("stem", "head")}
+    moves = []
+    for number in range(3):
+        step(run, number)
+        moves.append({name: moved(before[name], weights(getattr(network, name))) > 0 for name in before})
+    assert [(moving["stem"], moving["head"]) for moving in moves] == [(False, False), (False, True), (True, True)]
+
+
+def test_a_run_that_was_stopped_while_something_was_frozen_goes_on_to_the_bit(tmp_path: Path) -> None:
+    short = recipe(SUPERVISED, freeze={"networks.0.head": 2}, steps=3, checkpoint_every=1, keep=3)
+    whole = rk.train(short, out=tmp_path / "whole", device="cpu").generator
+    shutil.copytree(tmp_path / "whole", tmp_path / "stopped")
+    for later in (tmp_path / "stopped").glob("checkpoint*.safetensors"):
+        if later.name != "checkpoint-1.safetensors":
+            later.unlink()
+    again = rk.train(short, out=tmp_path / "stopped", resume=True, device="cpu").generator
+    assert moved(weights(whole), weights(again)) == 0
+
+
+@pytest.mark.parametrize(
+    ("freeze", "message"),
+    [
+        ({"netwroks": 2}, r"train\.freeze: the generator has no module 'netwroks'\. Did you mean networks"),
+        ({"networks": 2}, r"train\.freeze: networks is all of the generator"),
+    ],
+)
+def test_what_cannot_be_frozen_is_refused(freeze: dict[str, int], message: str) -> None:
+    with pytest.raises(TrainingError, match=message):
+        run_of(SUPERVISED, freeze=freeze)
+
+
 @pytest.mark.parametrize(("key", "player"), [("clip_gradient", "generator"), ("clip_critic_gradient", "critic")])
 def test_gradients_are_clipped_to_their_norm(key: str, player: str) -> None:
     free = run_of()
