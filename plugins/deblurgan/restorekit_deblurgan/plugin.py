@@ -11,7 +11,9 @@ RESTOREKIT_INTERFACE = 1
 HERE = "restorekit_deblurgan"
 DEBLURGAN = "Kupyn et al., DeblurGAN, CVPR 2018, arXiv:1711.07064"
 DEBLURGAN_V2 = "Kupyn et al., DeblurGAN-v2, ICCV 2019, arXiv:1908.03826"
+KERAS = "Meudec, Keras implementation of DeblurGAN, 2018, github.com/RaphaelMeudec/deblur-gan"
 PIX2PIX = "Isola et al., pix2pix, CVPR 2017, arXiv:1611.07004"
+NAFNET = "Chen et al., NAFNet, ECCV 2022, arXiv:2204.04676"
 COMPACT = "restorekit, 2026; after Chen et al., NAFNet, ECCV 2022, arXiv:2204.04676, and Schuler et al., TPAMI 2016, arXiv:1406.7444"
 
 
@@ -55,6 +57,15 @@ def restorekit_parts() -> Iterator[Part]:
         example={"psf": {"part": "core/l0", "size": 5, "rounds": 1}, "stages": 2, "width": 8, "blocks": [1], "middle": 1},
     )
     yield Part(
+        "generator",
+        "gated",
+        f"{HERE}.gated:Gated",
+        summary="the larger sibling of compact for a GPU: NAFNet's gated blocks at full resolution",
+        paper=NAFNET,
+        licence="Apache-2.0",
+        example={"width": 4, "blocks": [1], "decoder": [1]},
+    )
+    yield Part(
         "critic",
         "patch70",
         f"{HERE}.critics:PatchCritic",
@@ -64,11 +75,37 @@ def restorekit_parts() -> Iterator[Part]:
         example={"width": 8},
     )
     yield Part(
+        "critic",
+        "double-scale",
+        f"{HERE}.critics:DoubleScaleCritic",
+        summary="DeblurGAN-v2's critics of patches and of the whole",
+        paper=DEBLURGAN_V2,
+        licence="Apache-2.0",
+        example={"patch_layers": 1, "whole_layers": 2, "width": 4},
+    )
+    yield Part(
+        "critic",
+        "single-value",
+        f"{HERE}.critics:SingleValueCritic",
+        summary="critic that gives one number for an image of a fixed size: convolutions, then dense layers",
+        paper=KERAS,
+        licence="Apache-2.0",
+        example={"size": 64, "width": 4, "hidden": 8},
+    )
+    yield Part(
         "recipe",
         "v1",
         f"{HERE}:recipes/v1.yaml",
         summary="DeblurGAN as published: WGAN-GP, five critic steps, perceptual loss",
         paper=DEBLURGAN,
+        licence="Apache-2.0",
+    )
+    yield Part(
+        "recipe",
+        "gated",
+        f"{HERE}:recipes/gated.yaml",
+        summary="NAFNet as published, on synthetic camera shake; for a GPU",
+        paper=NAFNET,
         licence="Apache-2.0",
     )
     yield Part(
