@@ -11,13 +11,22 @@ from annotated_types import Ge, Gt, Le, Lt
 BUNDLED = "bundled"
 """``data.train`` or ``data.validation`` given as this word: the photographs inside scikit-image."""
 
+BUNDLED_SETS = {
+    BUNDLED: "the photographs inside scikit-image",
+    "bundled-faces": "80 faces inside scikit-image, 25×25 pixels, grey",
+    "bundled-faces-heldout": "20 other faces",
+    "bundled-textures": "three textures inside scikit-image (brick, grass, gravel), the upper three quarters of each",
+    "bundled-textures-heldout": "the lower quarters",
+}
+"""What needs no folder, by the word that stands for it."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class DataSettings:
     """Which images, and how patches are cut from them.
 
     Attributes:
-        train: folder of photographs, searched recursively, or ``bundled``.
+        train: folder of photographs, searched recursively, or ``bundled``, ``bundled-faces`` or ``bundled-textures``.
         degraded: folder of the degraded counterparts of `train`, matched by name.
         layout: what the folders hold: ``sharp`` photographs, ``ab``: pairs side by side in one picture, ``gopro``:
             pairs as ``scene/blur`` and ``scene/sharp``; ``auto`` looks.
@@ -33,7 +42,9 @@ class DataSettings:
         holdout: share of the training images that is held out where `validation` is null.
         crop: height and width of a training patch, in pixels of the sharp image.
         batch: patches a step.
-        flips: mirror and turn patches by multiples of 90°.
+        flips: mirror and turn patches by multiples of 90°; ``mirror`` only mirrors them left and right.
+        whole: each patch is the largest square of a photograph, brought to `crop` pixels, instead of a piece of it; smaller
+            photographs are enlarged.
         sharp_share: share of the patches that are not degraded, so that the network learns to leave
             good pictures alone.
         zoom: range from which each patch's scale is drawn; below 1 shrinks the photograph first.
@@ -58,7 +69,8 @@ class DataSettings:
     holdout: Annotated[float, Gt(0), Lt(1)] = 0.1
     crop: Annotated[int, Ge(8)] = 128
     batch: Annotated[int, Ge(1)] = 8
-    flips: bool = True
+    flips: bool | Literal["mirror"] = True
+    whole: bool = False
     sharp_share: Annotated[float, Ge(0), Le(1)] = 0.0
     zoom: tuple[Annotated[float, Gt(0), Le(1)], Annotated[float, Gt(0), Le(1)]] = (1.0, 1.0)
     colour_jitter: Annotated[float, Ge(0), Le(1)] = 0.0
@@ -69,6 +81,8 @@ class DataSettings:
     def __post_init__(self) -> None:
         if self.zoom[0] > self.zoom[1]:
             raise ValueError(f"zoom: got {list(self.zoom)}; expected [low, high]")
+        if self.whole and self.zoom != (1.0, 1.0):
+            raise ValueError("whole: a whole photograph has no zoom; leave one of the two out")
         if self.degraded is not None and self.layout != "auto":
             raise ValueError(f"degraded: two folders are a layout of their own; leave out layout={self.layout}")
         if self.validation_degraded is not None and self.validation is None:
@@ -96,6 +110,11 @@ class TrainSettings:
         freeze: modules of the generator, such as ``trunk``, each with the number of steps for which its weights stay as they
             are at first.
         critic_rest: the critic is not updated while its loss, the sum of its terms, is below this; null never rests.
+        augment: differentiable changes of all images that the critic sees: ``colour``, ``translation``, ``cutout``.
+        augment_probability: of each of them for each image; ``adaptive`` starts at 0 and follows the critic.
+        augment_target: mean sign of the critic's logits of real images that the adaptive probability aims at.
+        augment_images: images over which it goes from 0 to 1 at most.
+        instance_noise: deviation of Gaussian noise on all images that the critic sees, falling to 0 over the run.
         ema: decay of the exponential moving average of the generator's weights, which is what is
             validated and saved; 0 switches it off. The average warms up as (1 + step) / (10 + step).
         clip_gradient: largest norm of the generator's gradient; null does not clip.
@@ -131,6 +150,11 @@ class TrainSettings:
     critic_start: Annotated[int, Ge(0)] = 0
     freeze: Mapping[str, Annotated[int, Ge(1)]] | None = None
     critic_rest: float | None = None
+    augment: tuple[Literal["colour", "translation", "cutout"], ...] = ()
+    augment_probability: Annotated[float, Ge(0), Le(1)] | Literal["adaptive"] = 1.0
+    augment_target: Annotated[float, Gt(-1), Lt(1)] = 0.6
+    augment_images: Annotated[int, Ge(1)] = 50_000
+    instance_noise: Annotated[float, Ge(0)] = 0.0
     ema: Annotated[float, Ge(0), Lt(1)] = 0.999
     clip_gradient: Annotated[float, Gt(0)] | None = None
     clip_critic_gradient: Annotated[float, Gt(0)] | None = None
@@ -145,3 +169,7 @@ class TrainSettings:
     watch: bool = True
     watch_tries: Annotated[int, Ge(1)] = 5
     watch_every: Annotated[int, Ge(1)] = 50
+
+    def __post_init__(self) -> None:
+        if self.augment_probability == "adaptive" and not self.augment:
+            raise ValueError("augment_probability: nothing is augmented; say what: augment=[colour, translation, cutout]")

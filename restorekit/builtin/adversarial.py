@@ -98,6 +98,8 @@ class Minimax(_Separate):
             (one-sided label smoothing: Salimans et al., NIPS 2016, arXiv:1606.03498).
     """
 
+    signed = True
+
     def __init__(self, *, smoothing: Smoothing = 0.0) -> None:
         self.smoothing = smoothing
 
@@ -133,6 +135,8 @@ class Hinge(_Separate):
 
     Lim & Ye, Geometric GAN, 2017, arXiv:1705.02894.
     """
+
+    signed = True
 
     @staticmethod
     def of_real(logits: Tensor) -> Tensor:
@@ -267,6 +271,8 @@ class WassersteinGradientPenalty(_EarthMover):
         penalty: weight of the penalty.
     """
 
+    of_each_image = True
+
     def __init__(self, *, penalty: Annotated[float, Gt(0)] = 10.0) -> None:
         self.penalty = penalty
 
@@ -276,28 +282,61 @@ class WassersteinGradientPenalty(_EarthMover):
         return {**terms, "penalty": self.penalty * gradient_penalty(critic, real, fake, given)}
 
 
+class NonSaturatingR1(NonSaturating):
+    """The non-saturating game with a critic whose gradient is drawn to zero at real images.
+
+    The penalty is ``penalty`` / 2 · E ‖∇D(x)‖², D the mean of the logits over positions and scales, in float32 also
+    under autocast. It lets the game come to rest where the distributions agree (the paper's R1).
+    Mescheder, Geiger & Nowozin, ICML 2018, arXiv:1801.04406, equation 9.
+
+    Args:
+        penalty: weight of the penalty, the paper's γ.
+        smoothing: as of ``core/non-saturating``.
+    """
+
+    of_each_image = True
+
+    def __init__(self, *, penalty: Annotated[float, Gt(0)] = 10.0, smoothing: Smoothing = 0.0) -> None:
+        super().__init__(smoothing=smoothing)
+        self.penalty = penalty
+
+    def critic_terms(self, critic: Critic, real: Images, fake: Images, given: Tensor | None = None) -> dict[str, Tensor]:
+        """Terms ``real``, ``fake`` and ``penalty``."""
+        terms = super().critic_terms(critic, real, fake, given)
+        single = isinstance(real, Tensor)
+        points = tuple(widen(image.detach()).clone().requires_grad_() for image in ((real,) if isinstance(real, Tensor) else real))
+        squares = _gradient_norms(critic, points, single=single, given=given).square()
+        return {**terms, "penalty": self.penalty / 2 * squares.mean()}
+
+
 def gradient_penalty(critic: nn.Module, real: Images, fake: Images, given: Tensor | None = None) -> Tensor:
     """E (‖∇D(x̂)‖ - 1)² at random points between real and made images, with a graph for the critic's parameters.
 
     All scales of one sample are mixed in the same proportion, drawn on the CPU from torch's global
     generator, so that one seed gives the same points on every device.
     """
-    if not isinstance(critic, Critic):
-        # A training framework's wrapper would switch autocast on again, and Lightning Fabric's refuses
-        # gradients taken outside its own backward pass.
-        critic = getattr(critic, "module", critic)
-    if given is not None and given.is_floating_point():
-        given = widen(given)
     single = isinstance(real, Tensor)
     pairs = zip((real,) if single else real, (fake,) if isinstance(fake, Tensor) else fake, strict=True)
     ends = [(widen(r.detach()), widen(f.detach())) for r, f in pairs]
     samples, device = ends[0][0].shape[0], ends[0][0].device
     share = torch.rand(samples, 1, 1, 1).to(device)
     mixed = tuple((f + share.to(f.dtype) * (r - f)).requires_grad_() for r, f in ends)
+    return (_gradient_norms(critic, mixed, single=single, given=given) - 1).square().mean()
+
+
+def _gradient_norms(critic: nn.Module, points: tuple[Tensor, ...], *, single: bool, given: Tensor | None) -> Tensor:
+    """‖∇D‖ ``(N,)`` over all scales of each sample, with a graph for the critic's parameters."""
+    if not isinstance(critic, Critic):
+        # A training framework's wrapper would switch autocast on again, and Lightning Fabric's refuses
+        # gradients taken outside its own backward pass.
+        critic = getattr(critic, "module", critic)
+    if given is not None and given.is_floating_point():
+        given = widen(given)
+    device = points[0].device
     with torch.autocast(device.type, enabled=False):
         # Not called but run: a compiled network cannot be differentiated twice.
-        scales = _judge(critic.forward, mixed[0] if single else mixed, given)
+        scales = _judge(critic.forward, points[0] if single else points, given)
         judged = torch.stack([logits.flatten(1).mean(1) for logits in scales]).mean(0)
-        gradients = torch.autograd.grad(judged.sum(), mixed, create_graph=True)
+        gradients = torch.autograd.grad(judged.sum(), points, create_graph=True)
         norms: Tensor = torch.linalg.vector_norm(torch.cat([gradient.flatten(1) for gradient in gradients], dim=1), dim=1)
-        return (norms - 1).square().mean()
+        return norms

@@ -71,6 +71,13 @@ def _degradations() -> Iterator[Part]:
             {"steps": [{"part": "core/camera-shake", "length": [3.0, 7.0]}, {"part": "core/gaussian-noise", "sigma": 0.05}]},
         ),
         (
+            "one-of",
+            "sequences:OneOf",
+            "one of several degradations for each image, drawn by weight",
+            "after Zhang et al., ICCV 2021, arXiv:2103.14006",
+            {"choices": [{"part": "core/camera-shake", "length": [3.0, 7.0]}, {"part": "core/gaussian-noise", "sigma": 0.05}]},
+        ),
+        (
             "sometimes",
             "sequences:Sometimes",
             "a degradation of a share of the images",
@@ -164,6 +171,13 @@ def _adversarial() -> Iterator[Part]:
         ),
     ):
         yield part("adversarial", name, f"{module}:{target}", summary=summary, paper=paper)
+    yield part(
+        "adversarial",
+        "r1",
+        f"{module}:NonSaturatingR1",
+        summary="the game with the stronger gradient and a critic that is flat at real images",
+        paper="Mescheder, Geiger & Nowozin, ICML 2018, arXiv:1801.04406",
+    )
 
 
 def _scores() -> Iterator[Part]:

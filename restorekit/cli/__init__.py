@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import click
 
 from restorekit import __version__
-from restorekit.cli import benching, data, learning, pictures, report, scoring
+from restorekit.cli import benching, data, importing, learning, pictures, report, sampling, scoring
 from restorekit.cli.common import COMMAND_LINE, Commands, debug_option, examples, execute, help_if_alone
 
 
@@ -36,9 +36,11 @@ for command in (
     report.check,
     pictures.degrade,
     pictures.restore,
+    sampling.sample,
     scoring.score,
     data.data,
     learning.train,
+    importing.import_checkpoint,
     benching.bench,
 ):
     app.add_command(command)

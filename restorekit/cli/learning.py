@@ -124,6 +124,8 @@ def train(
     click.echo(f"{file}" + (f"  {scores}" if scores else ""))
     if model.generator.consumes == "image":
         click.echo(f"Use it: restorekit restore photo.jpg -o restored.jpg --with {file}")
+    else:
+        click.echo(f"Use it: restorekit sample {file} -n 64 -o grid.png")
 
 
 def _start(count: int, nodes: int, place: torch.device) -> NoReturn:

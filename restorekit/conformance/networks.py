@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from restorekit import modelfile
 from restorekit.conformance.locality import local_is_true
-from restorekit.conformance.probes import critic_input, finest, generator_input, legal_size, lively, photo
+from restorekit.conformance.probes import critic_input, finest, generator_input, labels, legal_size, lively, photo
 from restorekit.conformance.subject import Check, Failed, Skipped, Subject
 from restorekit.errors import ImageError
 from restorekit.images import SizeRule
@@ -22,7 +22,7 @@ TOLERANCE = 1e-5
 
 
 def _inputs(network: Any, n: int) -> tuple[Any, ...]:
-    return critic_input(network, n) if isinstance(network, Critic) else (generator_input(network, n),)
+    return critic_input(network, n) if isinstance(network, Critic) else (generator_input(network, n), labels(network, n))
 
 
 def _outputs(made: Any) -> tuple[Tensor, ...]:
@@ -72,7 +72,7 @@ def shapes_hold(subject: Subject) -> None:
 def _shape_fault(network: Generator, x: Tensor, size: tuple[int, int]) -> str:
     try:
         with torch.no_grad():
-            made = network(x)
+            made = network(x, labels(network, len(x)))
     except (RuntimeError, ValueError, ImageError) as fault:
         return f"{type(fault).__name__}: {' '.join(str(fault).split())[:200]}"
     if isinstance(made, tuple) and not network.training:
@@ -82,6 +82,31 @@ def _shape_fault(network: Generator, x: Tensor, size: tuple[int, int]) -> str:
         return f"shape {tuple(finest(made).shape)}; expected {expected}"
     heights = [image.shape[-2] for image in _outputs(made)]
     return "" if heights == sorted(heights) else f"heights {heights}; expected them coarse to fine"
+
+
+def growth_is_state(subject: Subject) -> None:
+    """A network that grows says so by its state, which does not change with its use, and judges or makes whole pictures at any stage."""
+    network = subject.build().eval()
+    base = Generator if isinstance(network, Generator) else Critic
+    if type(network).grow is base.grow:
+        raise Skipped("does not grow")
+    grown = {name: value.clone() for name, value in network.state_dict().items()}
+    inputs = _inputs(network, 2)
+    whole = [tuple(image.shape) for image in _outputs(network(*inputs))]
+    network.grow(0)
+    young = {name: value.clone() for name, value in network.state_dict().items()}
+    changed = [name for name in grown if not torch.equal(grown[name], young[name])]
+    if not changed or any(young[name].is_floating_point() for name in changed):
+        raise Failed(f"after grow(0) the state differs in {changed or 'nothing'}", "keep the stage as a buffer of integers")
+    with torch.no_grad():
+        small = _outputs(network(*inputs))
+        again = subject.build().eval()
+        again.load_state_dict(young)
+        loaded = _outputs(again(*inputs))
+    if [tuple(image.shape) for image in small] != whole:
+        raise Failed(f"{[tuple(image.shape) for image in small]} when young; expected {whole}", "enlarge the picture in evaluation mode")
+    if any(not torch.equal(a, b) for a, b in zip(small, loaded, strict=True)):
+        raise Failed("a copy with the same state does something else", "take the stage from the buffer")
 
 
 def _right_rule(generator: Generator) -> SizeRule | None:
@@ -239,7 +264,7 @@ def logits_are_unbounded(subject: Subject) -> None:
     image, given = critic_input(critic, 2)
     low, high = float("inf"), float("-inf")
     with torch.no_grad():
-        for seed in range(8):
+        for seed in range(24):
             rng = torch.Generator().manual_seed(seed)
             for parameter in critic.parameters():
                 parameter.copy_(torch.randn(parameter.shape, generator=rng))
@@ -257,6 +282,7 @@ BOTH: tuple[Callable[[Subject], None], ...] = (
     eval_is_batch_independent,
     input_is_not_modified,
     weights_round_trip,
+    growth_is_state,
 )
 GENERATOR: tuple[Check, ...] = (declarations_fit, shapes_hold, *BOTH, local_is_true)
 CRITIC: tuple[Check, ...] = (logit_maps, logits_are_unbounded, *BOTH)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -15,7 +15,7 @@ from PIL import Image
 
 from restorekit import photos
 from restorekit.errors import ImageError, UserError
-from restorekit.settings import BUNDLED
+from restorekit.settings import BUNDLED, BUNDLED_SETS
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -35,6 +35,12 @@ BLURRED = ("blur", "blur_gamma")
 
 SPLITS = ("test", "val", "valid", "validation")
 """What lies beside a folder ``train`` in a set that comes divided."""
+
+FACES, ALL_FACES = 80, 100
+"""Of scikit-image's ``lfw_subset`` the first hundred are faces; so many of them are trained on."""
+
+TEXTURE_ROWS = 384
+"""Of the 512 rows of each texture, those that are trained on."""
 
 LOOKED_AT = 5
 """Pictures that are read to see whether a folder holds pairs."""
@@ -56,12 +62,16 @@ class Entry:
         sharp: the file.
         degraded: the file, or None for a photograph alone. The same as `sharp` where both are halves of one picture.
         half: which half of the file is sharp; empty where the file is one picture.
+        item: which picture of a file with an array of them; None where it is no such file.
+        rows: first row and the one after the last, where only these belong to it; None for all.
     """
 
     name: str
     sharp: Path
     degraded: Path | None = None
     half: Literal["left", "right", ""] = ""
+    item: int | None = None
+    rows: tuple[int, int] | None = None
 
     def alone(self) -> Entry:
         """The sharp side."""
@@ -105,7 +115,7 @@ def find(
     """List the photographs or pairs of a folder.
 
     Args:
-        folder: searched recursively; ``bundled`` means the photographs inside scikit-image.
+        folder: searched recursively; ``bundled`` and its like mean what is inside scikit-image.
         degraded: folder of the counterparts, matched by name.
         layout: see `restorekit.settings.DataSettings`; ``auto`` takes scenes for ``gopro``, pictures whose halves show the same
             for ``ab``, and everything else for ``sharp``.
@@ -115,10 +125,10 @@ def find(
     Raises:
         UserError: a folder that does not exist or is empty, or pairs of which none match.
     """
-    if str(folder) == BUNDLED:
+    if str(folder) in BUNDLED_SETS:
         if degraded is not None or layout not in ("auto", "sharp"):
-            raise UserError(f"{BUNDLED}: the photographs inside scikit-image have no degraded counterparts")
-        return Listing(BUNDLED, "sharp", tuple(Entry(name, path) for name, path in photos.bundled().items()))
+            raise UserError(f"{folder}: the photographs inside scikit-image have no degraded counterparts")
+        return Listing(str(folder), "sharp", tuple(_bundled(str(folder))))
     where = _folder(folder)
     if degraded is not None:
         return _two_folders(where, _folder(degraded))
@@ -178,6 +188,19 @@ def twins(listing: Listing) -> tuple[Path, Path] | None:
             backward = sum(more for _, more in votes) < 0
             return (scene / other, scene / one) if backward else (scene / one, scene / other)
     return None
+
+
+def _bundled(name: str) -> Iterator[Entry]:
+    inside = photos.bundled()
+    if name == BUNDLED:
+        yield from (Entry(key, path) for key, path in inside.items())
+    elif name.startswith(f"{BUNDLED}-faces"):
+        file = next(iter(inside.values())).with_name("lfw_subset.npy")
+        items = range(FACES, ALL_FACES) if name.endswith("-heldout") else range(FACES)
+        yield from (Entry(f"face-{item:03}", file, item=item) for item in items)
+    else:
+        rows = (TEXTURE_ROWS, 512) if name.endswith("-heldout") else (0, TEXTURE_ROWS)
+        yield from (Entry(key, inside[key], rows=rows) for key in ("brick", "grass", "gravel"))
 
 
 def _folder(given: str | Path) -> Path:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -106,9 +107,28 @@ class Photographs:
         return {self._entries[index].name: message for index, message in self.unreadable.items()}
 
     @property
+    def classes(self) -> list[str]:
+        """Names of the classes: the folders right inside the one given, or the files that lie there."""
+        return sorted({name.partition("/")[0] for name in self.names})
+
+    def label(self, index: int) -> int:
+        """Number of the photograph's class within `classes`."""
+        return self._labels[index]
+
+    @functools.cached_property
+    def _labels(self) -> list[int]:
+        number = {name: i for i, name in enumerate(self.classes)}
+        return [number[name.partition("/")[0]] for name in self.names]
+
+    @property
     def files(self) -> set[Path]:
-        """The files of the sharp photographs, links resolved."""
-        return {Path(os.path.realpath(entry.sharp)) for entry in self._entries}
+        """The files of the sharp photographs, links resolved; a part of a file counts as one below it."""
+
+        def whole(entry: Entry) -> bool:
+            return entry.item is None and entry.rows is None
+
+        real = {entry: Path(os.path.realpath(entry.sharp)) for entry in self._entries}
+        return {path if whole(entry) else path / f"{entry.item} {entry.rows}" for entry, path in real.items()}
 
     @property
     def mebibytes(self) -> int:
@@ -206,7 +226,12 @@ def header_size(entry: Entry, scale: int = 1) -> tuple[int, int]:
     Raises:
         ImageError: an unreadable header, an odd width of two halves, or a pair of different sizes.
     """
+    if entry.item is not None:
+        size = _items(entry.sharp).shape[1:3]
+        return size[0], size[1]
     height, width = _upright_size(entry.sharp)
+    if entry.rows is not None:
+        return len(range(height)[slice(*entry.rows)]), width
     if entry.half:
         if width % 2:
             raise ImageError(f"{entry.sharp}: {width} pixels wide, which two pictures side by side cannot be")
@@ -225,7 +250,14 @@ def decode(entry: Entry, channels: int) -> Sample:
     Raises:
         ImageError: damaged files, or an odd width of two halves.
     """
-    image = photos.read(entry.sharp).image
+    if entry.item is None:
+        image = photos.read(entry.sharp).image
+    else:
+        import torch
+
+        image = torch.from_numpy(_items(entry.sharp)[entry.item]).float()[None, None]
+    if entry.rows is not None:
+        image = image[:, :, slice(*entry.rows)]
     if not entry.half:
         degraded = None if entry.degraded is None else _as_pixels(photos.read(entry.degraded).image, channels)
         return Sample(_as_pixels(image, channels), degraded)
@@ -234,6 +266,16 @@ def decode(entry: Entry, channels: int) -> Sample:
         raise ImageError(f"{entry.sharp}: {image.shape[3]} pixels wide, which two pictures side by side cannot be")
     sharp, other = (image[..., :middle], image[..., middle:])[:: 1 if entry.half == "left" else -1]
     return Sample(_as_pixels(sharp, channels), None if entry.degraded is None else _as_pixels(other, channels))
+
+
+@functools.lru_cache(maxsize=2)
+def _items(path: Path) -> npt.NDArray[np.floating[Any]]:
+    """Grey pictures ``(n, height, width)`` in [0, 1]."""
+    try:
+        array: npt.NDArray[np.floating[Any]] = np.load(path, allow_pickle=False)
+    except (OSError, ValueError) as fault:
+        raise ImageError(f"{path}: cannot be read: {fault}. Reinstall scikit-image") from fault
+    return array
 
 
 def _as_pixels(image: Tensor, channels: int) -> Pixels:

@@ -37,7 +37,14 @@ class Callback:
         """The watch has interfered after step number `step`; where that step could not be done, `step` was not called for it."""
 
     def validated(self, step: int, scores: Mapping[str, float], rows: list[tuple[Tensor, ...]]) -> None:
-        """Scores by name, and rows of pictures ``(C, H, W)`` for people to look at: input, result, target."""
+        """Scores by name, and rows of pictures ``(C, H, W)`` for people to look at: input, result, target.
+
+        Of a generator that makes pictures from latent vectors a row has some that it made, and as many training pictures, the
+        nearest to each.
+        """
+
+    def made(self, step: int, images: Tensor) -> None:
+        """What the generator makes of the same latent vectors at every validation, ``(n, C, H, W)`` in [0, 1]."""
 
     def finish(self) -> None:
         """The run has come to its end; not called for one that was stopped."""

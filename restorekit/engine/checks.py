@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections.abc import Mapping
+from typing import Any
 
 import torch
 from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
+from restorekit import config, devices
 from restorekit.errors import TrainingError, did_you_mean
 from restorekit.interfaces import Adversarial, Critic, Generator
 from restorekit.recipes import Recipe
+from restorekit.registries import Registry
 from restorekit.settings import DataSettings, TrainSettings
 
 
@@ -30,6 +35,13 @@ def networks(
     """
     if critic is not None and critic.channels != generator.channels:
         raise TrainingError(f"critic: judges {critic.channels} channels, the generator makes {generator.channels}; set critic.channels")
+    if critic is not None and critic.classes != generator.classes and (critic.classes or generator.consumes == "latent"):
+        wrong, right = ("generator", critic.classes) if generator.classes == 0 else ("critic", generator.classes)
+        counts = f"{critic.classes or 'no'} class labels and the generator {generator.classes or 'none'}"
+        raise TrainingError(f"critic: takes {counts}; set {wrong}.classes={right}")
+    grows = any(type(network).grow is not base.grow for network, base in ((generator, Generator), (critic, Critic)) if network is not None)
+    if grows and processes > 1:
+        raise TrainingError("generator: grows while it trains, which only one process can do; leave out --devices")
     if data.batch % (settings.micro_batches * processes):
         if processes > 1:
             each = f" and its {settings.micro_batches} parts" if settings.micro_batches > 1 else ""
@@ -79,6 +91,38 @@ def frozen(settings: TrainSettings, generator: Generator) -> list[tuple[int, lis
     return found
 
 
+def penalty(name: str, objective: Adversarial, spec: Mapping[str, Any], critic: Critic, registry: Registry) -> None:
+    """Check that a critic whose gradient is looked at image by image judges each image alone.
+
+    Raises:
+        TrainingError: it has batch norm; with the option to change.
+    """
+    if not objective.of_each_image or not any(isinstance(module, _BatchNorm) for module in critic.modules()):
+        return
+    options = config.options_of(registry.find("critic", spec["part"]).load())
+    instead = "set critic.norm=none" if "norm" in options else "choose a critic without it"
+    raise TrainingError(
+        f"critic: {spec['part']} has batch norm, which mixes the images of a batch, and {name} looks at the gradient for each image alone; "
+        f"{instead}"
+    )
+
+
+def augmentation(settings: TrainSettings, name: str, objective: Adversarial) -> tuple[float, float | None]:
+    """The probability of augmentation at the start, and what it is adapted to, or None.
+
+    Raises:
+        TrainingError: it follows logits that say nothing by their sign.
+    """
+    if settings.augment_probability != "adaptive":
+        return settings.augment_probability, None
+    if not objective.signed:
+        raise TrainingError(
+            f"train.augment_probability: adaptive counts the real images that the critic calls real, and with {name} no logit says that; "
+            "give a number, or take core/non-saturating, core/hinge or core/r1"
+        )
+    return 0.0, settings.augment_target
+
+
 def precision(asked: str, device: torch.device) -> str:
     """The precision for `train.precision`: ``fp32``, ``bf16`` or ``fp16``.
 
@@ -89,8 +133,4 @@ def precision(asked: str, device: torch.device) -> str:
         raise TrainingError(f"train.precision: fp16 needs a CUDA device, this run is on {device.type}; set train.precision to bf16 or fp32")
     if asked != "auto":
         return asked
-    if device.type == "cuda":
-        return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp32"
-    # Emulated bf16 is ten times slower than fp32, so only instructions count; torch has no public question for them.
-    there = any(getattr(torch.cpu, name, bool)() for name in ("_is_avx512_bf16_supported", "_is_amx_tile_supported"))
-    return "bf16" if device.type == "cpu" and there else "fp32"
+    return "bf16" if devices.has_bf16(device) else "fp32"

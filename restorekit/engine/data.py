@@ -20,20 +20,25 @@ from restorekit.settings import DataSettings
 VALIDATION_SIDE = 512
 """Validation pictures are cut to at most this many pixels a side, so that a validation takes seconds."""
 
+WHOLE = (1e-9, 1e-9)
+"""A zoom at which a patch shows all that a square can of a photograph."""
+
 TRIES = 20
 """Unreadable files in a row after which something else must be wrong."""
 
 
 @dataclass(frozen=True)
 class Batch:
-    """Sharp patches ``(N, C, H, W)`` and what the generator gets of them."""
+    """Sharp patches ``(N, C, H, W)``, what the generator gets of them, and their class labels ``(N,)``, if it takes any."""
 
     sharp: Tensor
     degraded: Degraded
+    labels: Tensor | None = None
 
     def to(self, device: torch.device) -> Batch:
         """A copy on `device`."""
-        return Batch(self.sharp.to(device), self.degraded.to(device))
+        labels = None if self.labels is None else self.labels.to(device)
+        return Batch(self.sharp.to(device), self.degraded.to(device), labels)
 
 
 @dataclass(frozen=True)
@@ -43,6 +48,7 @@ class _Patch:
     sharp: Tensor
     degraded: Tensor | None
     colours: Colours | None
+    label: int
 
 
 class PatchSource:
@@ -64,6 +70,7 @@ class PatchSource:
         synthetic: photographs for ``settings.synthetic_share`` of the patches, beside the pairs of `images`.
         share: which of how many equal parts of each batch is made, as the rank and number of processes; together they are
             the batch that one process makes.
+        labels: whether batches have the photographs' class labels.
     """
 
     def __init__(
@@ -74,7 +81,9 @@ class PatchSource:
         seed: int,
         synthetic: Photographs | None = None,
         share: tuple[int, int] = (0, 1),
+        labels: bool = False,
     ) -> None:
+        self.labels = labels
         self.images, self.synthetic, self.settings, self.degradation, self.seed = images, synthetic, settings, degradation, seed
         rank, world = share
         self.own = range(rank * settings.batch // world, (rank + 1) * settings.batch // world)
@@ -113,6 +122,8 @@ class PatchSource:
         if real:
             parts.append((real, _real([patches[i] for i in real])))
         batch = parts[0][1] if len(parts) == 1 else _merged(parts)
+        if self.labels:
+            batch = replace(batch, labels=torch.tensor([patches[number].label for number in self.own]))
         if not self.settings.sharp_share:
             return batch
         untouched = torch.rand(self.settings.batch, 1, 1, 1, generator=rng)[self.own.start : self.own.stop] < self.settings.sharp_share
@@ -138,16 +149,18 @@ class PatchSource:
 
     def _patch(self, step: int, number: int) -> _Patch:
         images, index = self._chosen(step * self.settings.batch + number)
-        sample = self._read(images, index, step, number)
+        index, sample = self._read(images, index, step, number)
+        label = images.label(index) if self.labels else 0
         settings = self.settings
         rng = seeding.generator(self.seed, "patch", step, number)
         scale = 1 if sample.degraded is None else self.scale
-        place = draw_place(sample.sharp.shape, settings.crop, zoom=settings.zoom, flips=settings.flips, rng=rng, multiple_of=scale)
+        zoom = WHOLE if settings.whole else settings.zoom
+        place = draw_place(sample.sharp.shape, settings.crop, zoom=zoom, flips=settings.flips, rng=rng, multiple_of=scale)
         colours = draw_colours(settings.colour_jitter, images.channels, rng) if settings.colour_jitter else None
         if sample.degraded is None:
-            return _Patch(cut(sample.sharp, place, side=settings.crop, margin=self.margin), None, colours)
+            return _Patch(cut(sample.sharp, place, side=settings.crop, margin=self.margin), None, colours, label)
         degraded = cut(sample.degraded, place, side=settings.crop // scale, scale=scale)
-        return _Patch(cut(sample.sharp, place, side=settings.crop), degraded, colours)
+        return _Patch(cut(sample.sharp, place, side=settings.crop), degraded, colours, label)
 
     def _chosen(self, position: int) -> tuple[Photographs, int]:
         """Which photograph the patch at `position` of all patches comes from: each of a set once an epoch of that set."""
@@ -159,15 +172,16 @@ class PatchSource:
         epoch, place = divmod(position - before, len(self.images))
         return self.images, _order(self.seed, "epoch", epoch, len(self.images))[place]
 
-    def _read(self, images: Photographs, index: int, step: int, number: int) -> Sample:
+    def _read(self, images: Photographs, index: int, step: int, number: int) -> tuple[int, Sample]:
         try:
-            return images.read(index)
+            return index, images.read(index)
         except ImageError:
             rng = seeding.generator(self.seed, "replacement", step, number)
         message = ""
         for _ in range(TRIES):
             try:
-                return images.read(int(torch.randint(len(images), (), generator=rng)))
+                index = int(torch.randint(len(images), (), generator=rng))
+                return index, images.read(index)
             except ImageError as fault:
                 message = str(fault)
         raise TrainingError(f"{TRIES} photographs drawn in a row cannot be read; is the disk still there? The last: {message}")

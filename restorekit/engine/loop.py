@@ -12,15 +12,19 @@ from restorekit import discovery, modelfile, processes, seeding
 from restorekit.engine import checkpoint, folders
 from restorekit.engine.callbacks import Callback, History, Progress, TensorBoard
 from restorekit.engine.data import Batch
-from restorekit.engine.interrupt import Interrupt
 from restorekit.engine.players import NonFiniteError
 from restorekit.engine.report import Report
 from restorekit.engine.run import Run
+from restorekit.engine.samples import Samples
 from restorekit.engine.watch import Event, GaveUpError
 from restorekit.errors import TrainingError
+from restorekit.interrupt import Interrupt
 from restorekit.modelfile import Model
 from restorekit.recipes import Recipe
 from restorekit.registries import Registry
+
+AFTER_EVERY = 10
+"""Steps after each of which the critic is asked again about what the generator makes then; histories have a line as often."""
 
 
 def train(
@@ -42,8 +46,9 @@ def train(
 
     Args:
         recipe: what to train.
-        out: folder for ``model.safetensors``, ``history.jsonl``, ``report.png``, ``tensorboard/`` and the checkpoints;
-            nothing is written if None.
+        out: folder for ``model.safetensors``, ``history.jsonl``, ``report.png``, ``tensorboard/`` and the checkpoints, and
+            for pictures of the same latent vectors through the run, ``samples/`` and ``samples.gif``, where the generator
+            makes pictures from such; nothing is written if None.
         resume: go on from the newest checkpoint in `out`.
         init: a model, or its file, whose weights the networks start with; they must fit exactly.
         device: ``auto``, ``cpu``, ``cuda`` or ``mps``.
@@ -68,7 +73,7 @@ def train(
     if run.crew.rank == 0:
         if folder is not None:
             checkpoint.tidy(folder)
-            listeners += [History(folder / "history.jsonl"), TensorBoard(folder / "tensorboard"), Report(folder)]
+            listeners += [History(folder / "history.jsonl"), TensorBoard(folder / "tensorboard"), Samples(folder), Report(folder)]
         if progress:
             listeners.append(Progress())
     with processes.lost(), folders.told(folder), contextlib.ExitStack() as stack, seeding.seeded(0):
@@ -125,7 +130,9 @@ def _loop(run: Run, first: int, folder: Path | None, listeners: Sequence[Callbac
 def _step(run: Run, step: int, batch: Batch, rate: float, listeners: Sequence[Callback]) -> Event | None:
     """Do one step, tell the listeners, and return what the watch had to do."""
     try:
-        outcome = run.step(run.put(batch), run.latent(step), play=step >= run.settings.critic_start)
+        run.grow(step)
+        after = (step + 1) % AFTER_EVERY == 0
+        outcome = run.step(run.put(batch), run.latent(step), play=step >= run.settings.critic_start, after=after)
     except NonFiniteError as fault:
         if run.watch is None:
             raise

@@ -58,4 +58,4 @@ def _slice(batch: Batch, some: slice) -> Batch:
         {name: value[some] for name, value in whole.params.items()},
         None if reference is None else reference[some],
     )
-    return Batch(batch.sharp[some], degraded)
+    return Batch(batch.sharp[some], degraded, None if batch.labels is None else batch.labels[some])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import torch
@@ -32,7 +33,13 @@ class Place:
 
 
 def draw_place(
-    size: tuple[int, ...], crop: int, *, zoom: tuple[float, float], flips: bool, rng: torch.Generator, multiple_of: int = 1
+    size: tuple[int, ...],
+    crop: int,
+    *,
+    zoom: tuple[float, float],
+    flips: bool | Literal["mirror"],
+    rng: torch.Generator,
+    multiple_of: int = 1,
 ) -> Place:
     """Draw the place of a patch.
 
@@ -40,7 +47,7 @@ def draw_place(
         size: height and width of the photograph.
         crop: rows and columns of the patch at full scale.
         zoom: range of scales; a patch at 0.5 shows twice as many rows of the photograph.
-        flips: turn and mirror.
+        flips: turn and mirror, or only mirror left and right.
         rng: where to draw from.
         multiple_of: of which every coordinate is a multiple.
     """
@@ -49,7 +56,8 @@ def draw_place(
     scale = low + (high - low) * float(torch.rand((), generator=rng))
     crop = min(round(crop / scale), height, width) // multiple_of * multiple_of
     top, left = (int(torch.randint((side - crop) // multiple_of + 1, (), generator=rng)) * multiple_of for side in (height, width))
-    turns, mirrored = divmod(int(torch.randint(8, (), generator=rng)), 2) if flips else (0, 0)
+    ways = 2 if flips == "mirror" else 8
+    turns, mirrored = divmod(int(torch.randint(ways, (), generator=rng)), 2) if flips else (0, 0)
     return Place(top, left, crop, turns, bool(mirrored))
 
 

@@ -20,6 +20,9 @@ SIDE = 64
 MOST = 8
 """Inputs in the fixed set, at most."""
 
+SIGN = "sign of D(x)"
+"""Mean sign of the critic's logits of real images: 1 where it calls all of them real."""
+
 BLACK, WHITE = 1 / 255, 254 / 255
 """Outputs at or outside these are saturated."""
 
@@ -33,6 +36,7 @@ class FixedSet:
         autocast: makes the context in which the network runs.
         targets: what the outputs should be, or None where there is nothing to compare them with.
         losses: of the outputs, or None likewise.
+        labels: of the outputs ``(N,)``, or None where the generator takes none.
     """
 
     def __init__(
@@ -42,8 +46,10 @@ class FixedSet:
         autocast: Callable[[], AbstractContextManager[object]],
         targets: Tensor | None = None,
         losses: Callable[[Tensor], Tensor] | None = None,
+        labels: Tensor | None = None,
     ) -> None:
         self.generator, self.inputs, self.autocast, self.targets, self.losses = generator, inputs, autocast, targets, losses
+        self.labels = labels
 
     @torch.no_grad()
     def look(self, real: Tensor | None = None) -> dict[str, float]:
@@ -59,7 +65,8 @@ class FixedSet:
         training = self.generator.training
         self.generator.eval()
         with self.autocast():
-            made = self.generator.forward(self.inputs)  # not called: a compiled network would be compiled again
+            given = () if self.labels is None else (self.labels,)
+            made = self.generator.forward(self.inputs, *given)  # not called: a compiled network would be compiled again
         self.generator.train(training)
         outputs = (made[-1] if isinstance(made, tuple) else made).float()
         found = {"diversity": _diversity(outputs), "saturation": _saturation(outputs)}
@@ -135,9 +142,11 @@ class Ear:
 
     Args:
         critic: as the objective calls it.
+        signs: whether the mean sign of the logits of real images is heard too.
     """
 
-    def __init__(self, critic: nn.Module) -> None:
+    def __init__(self, critic: nn.Module, *, signs: bool = False) -> None:
+        self.signs = signs
         self.real: Images | None = None
         self.fake: Images | None = None
         self.heard: dict[str, Tensor] = {}
@@ -151,3 +160,6 @@ class Ear:
         for name, images in (("D(x)", self.real), ("D(G(z))", self.fake)):
             if images is not None and given and given[0] is images:
                 self.heard[name] = torch.stack([scale.detach().float().mean() for scale in logits]).mean()
+                if self.signs and images is self.real:
+                    each = torch.stack([scale.detach().float().flatten(1).mean(1) for scale in logits]).mean(0)
+                    self.heard[SIGN] = each.sign().mean()

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from restorekit import files
 from restorekit.engine.callbacks import Callback, grid, history
+from restorekit.engine.samples import through_time
 
 WIDTH, HEIGHT = 560, 300
 MARGIN = (64, 58, 16, 34)
@@ -61,7 +62,7 @@ class Report(Callback):
 
     def finish(self) -> None:
         """Write ``report.png``."""
-        sheet = draw(diagrams(history(self.folder / "history.jsonl")), self.rows)
+        sheet = draw(diagrams(history(self.folder / "history.jsonl")), self.rows, through_time(self.folder))
         packed = io.BytesIO()
         sheet.save(packed, "PNG")
         files.write(self.folder / "report.png", packed.getvalue())
@@ -87,18 +88,30 @@ def diagrams(entries: Sequence[Mapping[str, Any]]) -> list[Diagram]:
     return [diagram for diagram in found if any(diagram.curves.values())]
 
 
-def draw(shown: Sequence[Diagram], rows: list[tuple[Tensor, ...]]) -> Image.Image:
-    """Diagrams in two columns, the pictures below them: input, result and target of each row."""
+def draw(shown: Sequence[Diagram], rows: list[tuple[Tensor, ...]], moments: Sequence[tuple[int, Image.Image]] = ()) -> Image.Image:
+    """Diagrams in two columns, the pictures below them, and below these how they came about.
+
+    Args:
+        shown: the diagrams.
+        rows: pictures: input, result and target; or made ones and as many training pictures, the nearest to each.
+        moments: pictures of the same latent vectors after these steps.
+    """
     lines = math.ceil(len(shown) / 2)
     pictures = _pictures(rows)
-    height = lines * HEIGHT + (pictures.height + 40 if pictures else 0)
+    below = lines * HEIGHT + (pictures.height + 40 if pictures else 0)
+    side = (2 * WIDTH - 40) // len(moments) - 8 if moments else 0
+    height = below + (side + 40 if moments else 0)
     sheet = Image.new("RGB", (2 * WIDTH, max(height, HEIGHT)), PAPER)
     for index, diagram in enumerate(shown):
         sheet.paste(_diagram(diagram), (index % 2 * WIDTH, index // 2 * HEIGHT))
     if pictures:
-        if len(rows[0]) == 3:
-            ImageDraw.Draw(sheet).text((20, lines * HEIGHT), "each three: input, result, target", INK, font=ImageFont.load_default(14))
+        words = "each three: input, result, target" if len(rows[0]) == 3 else "left: made; right: the nearest training picture to each"
+        ImageDraw.Draw(sheet).text((20, lines * HEIGHT), words, INK, font=ImageFont.load_default(14))
         sheet.paste(pictures, (20, lines * HEIGHT + 24))
+    for i, (step, moment) in enumerate(moments):
+        place = 20 + i * (side + 8)
+        ImageDraw.Draw(sheet).text((place, below), f"step {step}", INK, font=ImageFont.load_default(14))
+        sheet.paste(moment.resize((side, side), Image.Resampling.LANCZOS), (place, below + 24))
     return sheet
 
 

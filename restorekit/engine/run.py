@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import functools
 import math
 import platform
 from collections.abc import Iterator, Sequence
@@ -16,7 +17,8 @@ import torch
 from torch import Tensor
 
 from restorekit import config, devices, processes, seeding
-from restorekit.engine import checkpoint, checks
+from restorekit.engine import checkpoint, checks, neighbours
+from restorekit.engine.augment import Augment
 from restorekit.engine.callbacks import Callback
 from restorekit.engine.data import Batch
 from restorekit.engine.ema import Ema
@@ -80,8 +82,10 @@ class Run:
             spec = {k: v for k, v in content["adversarial"].items() if k != "weight"}
             objective: Adversarial = self._build("adversarial", spec, "adversarial")
             checks.objective(spec["part"], objective, settings)
+            checks.penalty(spec["part"], objective, content["critic"], self.critic, registry)
             rest = -math.inf if settings.critic_rest is None else settings.critic_rest
-            game = Game(critic, objective, content["adversarial"]["weight"], settings.critic_steps, rest)
+            augment = Augment(settings.augment, *checks.augmentation(settings, spec["part"], objective), settings.augment_images)
+            game = Game(critic, objective, content["adversarial"]["weight"], settings.critic_steps, rest, augment=augment)
         specs = [{k: v for k, v in spec.items() if k != "weight"} for spec in content["losses"]]
         self.shared: list[SharedFeatures]
         losses, self.shared = build_losses(specs, registry=registry)
@@ -103,6 +107,9 @@ class Run:
     def _read_data(self) -> None:
         spec = self.recipe.content.get("degradation")
         self.degradation: Degradation | None = None
+        made, crop = self.generator.size.fixed, self.data.crop
+        if self.generator.consumes == "latent" and made is not None and made != (crop, crop):
+            raise TrainingError(f"data.crop: {crop}, and the generator makes {made[1]}×{made[0]} pixels; set data.crop={made[0]}")
         if self.generator.consumes == "image":
             if spec is not None:
                 self.degradation = self._build("degradation", spec, "degradation")
@@ -133,7 +140,11 @@ class Run:
     def _watch(self) -> Watch:
         data = self.data
         if self.generator.consumes == "latent":
-            fixed: FixedSet | None = FixedSet(self.generator, self.fixed_latent()[: max(2, data.batch)], self._autocast)
+            few = slice(max(2, data.batch))
+            labels = self.fixed_labels()
+            fixed: FixedSet | None = FixedSet(
+                self.generator, self.fixed_latent()[few], self._autocast, labels=None if labels is None else labels[few]
+            )
         else:
             crop = data.crop // self.generator.scale
             found = fixed_patches(self.pairs, self.generator.size, crop=crop, pixels=data.batch * crop**2)
@@ -171,6 +182,8 @@ class Run:
         extras: dict[str, Any] = {"origin": self.origin}
         if watch is not None:
             extras["watch"] = watch.extras()
+        if self.step.game is not None:
+            extras["augment"] = self.step.game.augment.extras()
         if self.patience is not None:
             extras["patience"] = self.patience.extras()
             state = replace(state, networks={**state.networks, "best": self.patience.best})
@@ -190,6 +203,8 @@ class Run:
         self.origin = loaded.extras.get("origin")
         if self.watch is not None:
             self.watch.resume(loaded.step, loaded.extras.get("watch", {}), loaded.good)
+        if self.step.game is not None and "augment" in loaded.extras:
+            self.step.game.augment.resume(loaded.extras["augment"])
         if self.patience is not None and "patience" in loaded.extras:
             self.patience.resume(loaded.extras["patience"])
         return loaded.step
@@ -217,6 +232,12 @@ class Run:
         numbers: list[float] = total.tolist()
         return numbers
 
+    def grow(self, step: int) -> None:
+        """Give networks that grow the size that they have in the step of this number."""
+        self.generator.grow(step)
+        if self.critic is not None:
+            self.critic.grow(step)
+
     def seed(self, step: int) -> None:
         """Whatever networks draw (dropout, penalties) follows from seed, step and process, so nothing needs storing."""
         others = [self.crew.rank] if self.crew.rank else []
@@ -240,6 +261,8 @@ class Run:
         factor = schedule(self.settings, step)
         if self.watch is not None and self.step.game is not None:
             self.step.game.share = self.watch.share
+        if self.step.game is not None:
+            self.step.game.augment.noise = self.settings.instance_noise * (1 - step / self.settings.steps)
         for name, player in self.players.items():
             for group in player.optimizer.param_groups:
                 group["lr"] = player.peak * factor * self._share(name)
@@ -259,10 +282,13 @@ class Run:
         model = Model(self.average.average, self.recipe)
         rows: list[tuple[Tensor, ...]] = []
         if not self.pairs:
-            made = self.average.average(self.fixed_latent())
-            finest = made[-1] if isinstance(made, tuple) else made
-            rows = [tuple(finest[i : i + SHOWN]) for i in range(0, SHOWN * SHOWN, SHOWN)]
+            made = self.average.average(self.fixed_latent(), self.fixed_labels())
+            finest = (made[-1] if isinstance(made, tuple) else made).float().clamp(0, 1).cpu()
+            near = neighbours.nearest(finest, self._trained_on)
+            rows = [(*finest[i : i + SHOWN], *near[i : i + SHOWN]) for i in range(0, SHOWN * SHOWN, SHOWN)]
             _tell(listeners, step, {}, rows)
+            for listener in listeners:
+                listener.made(step, finest)
             return {}
         values: dict[str, list[float]] = {"PSNR": [], "PSNR of input": [], "PSNR on sharp": []}
         for pair in self.pairs[:images][self.crew.rank :: self.crew.world]:
@@ -284,6 +310,11 @@ class Run:
             self.patience.see(scores)
         return scores
 
+    @functools.cached_property
+    def _trained_on(self) -> Tensor:
+        """Training patches ``(N, C, H, W)`` among which the nearest to made pictures are looked for."""
+        return neighbours.patches(self.patches)
+
     def finish(self, step: int, listeners: Sequence[Callback]) -> Model:
         """Validate once more, unless patience has ended the run, and return the result: the best weights where it was asked for them."""
         patience = self.patience
@@ -297,6 +328,11 @@ class Run:
         """The same latent vectors at every validation."""
         count = SHOWN * SHOWN
         return torch.randn(count, self.generator.latent, generator=seeding.generator(self.settings.seed, "fixed")).to(self.device)
+
+    def fixed_labels(self) -> Tensor | None:
+        """The class labels that go with them, each class in turn, or None where the generator takes none."""
+        classes = self.generator.classes
+        return (torch.arange(SHOWN * SHOWN) % classes).to(self.device) if classes and self.generator.consumes == "latent" else None
 
     def _model(self, step: int, scores: dict[str, float]) -> Model:
         used = sorted({name.partition("/")[0] for name in _part_names(self.recipe.content)})

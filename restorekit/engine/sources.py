@@ -17,7 +17,10 @@ from restorekit.engine.data import Batch, FixedDamage, PatchSource, validation_p
 from restorekit.engine.reading import ReadAhead, workers_for
 from restorekit.errors import TrainingError
 from restorekit.interfaces import Degradation, Generator
-from restorekit.settings import BUNDLED, DataSettings
+from restorekit.settings import BUNDLED, BUNDLED_SETS, DataSettings
+
+WHOLE_SMALLEST = 8
+"""Photographs with a smaller side are not enlarged either."""
 
 LISTED = 100
 """Files that are left out are named one by one up to this number."""
@@ -100,8 +103,10 @@ def open_sources(
         train, validation, degradation = train.sharp_sides(), None if validation is None else validation.sharp_sides(), None
     _check_degradation(settings, train, validation, generator, degradation)
 
+    smallest = WHOLE_SMALLEST if settings.whole else settings.crop
+
     def usable(listing: Listing) -> Photographs:
-        photographs = Photographs(listing, channels=generator.channels, smallest=settings.crop, scale=generator.scale)
+        photographs = Photographs(listing, channels=generator.channels, smallest=smallest, scale=generator.scale)
         _warn_of_left_out(photographs)
         return photographs
 
@@ -124,7 +129,13 @@ def open_sources(
             synthetic = synthetic.damaged_by(fixed)
         synthetic.keep(settings.memory - taken)
     made = None if images.paired and (synthetic is None or synthetic.paired) else degradation
-    patches = PatchSource(images, settings, made, seed, synthetic, share)
+    if generator.classes and len(images.classes) != generator.classes:
+        names = ", ".join(images.classes[:5]) + (" …" if len(images.classes) > 5 else "")
+        raise TrainingError(
+            f"generator.classes: {generator.classes}, and {train.folder} holds {len(images.classes)} classes, a folder each: {names}. "
+            f"Set generator.classes={len(images.classes)} and the critic's likewise, or sort the pictures into {generator.classes} folders"
+        )
+    patches = PatchSource(images, settings, made, seed, synthetic, share, labels=generator.classes > 0)
     pairs = [] if generator.consumes == "latent" else validation_pairs(held_out, settings, degradation, seed)
     known = patches.unreadable
     _list({**known, **held_out.failures}.values())
@@ -134,7 +145,7 @@ def open_sources(
 
 
 def _listing(key: str, folder: str, degraded: str | None, settings: DataSettings) -> Listing:
-    divided = None if folder == BUNDLED or settings.layout != "auto" else layouts.divided(folder)
+    divided = None if folder in BUNDLED_SETS or settings.layout != "auto" else layouts.divided(folder)
     if divided:
         raise TrainingError(
             f"data.{key}: {folder} holds {divided[0].name} and {divided[1].name}. Give --data {divided[0]} --val {divided[1]}; "
@@ -142,7 +153,7 @@ def _listing(key: str, folder: str, degraded: str | None, settings: DataSettings
         )
     layout = "auto" if degraded is not None or key == "synthetic" else settings.layout
     listing = layouts.find(folder, degraded=degraded, layout=layout, blur_folder=settings.blur_folder, sharp_half=settings.sharp_half)
-    if degraded is None and folder != BUNDLED and settings.layout == "auto" and not listing.paired:
+    if degraded is None and folder not in BUNDLED_SETS and settings.layout == "auto" and not listing.paired:
         _check_twins(key, listing)
     if layout == "auto" and listing.paired and degraded is None:
         warnings.warn(

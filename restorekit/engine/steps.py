@@ -11,13 +11,14 @@ from typing import Any
 import torch
 from lightning_fabric import Fabric
 from torch import Tensor, nn
+from torch.func import functional_call
 
+from restorekit.engine.augment import Augment, pyramid
 from restorekit.engine.data import Batch
 from restorekit.engine.microbatches import MicroBatch, divide
 from restorekit.engine.players import Player
-from restorekit.engine.probe import Ear
+from restorekit.engine.probe import SIGN, Ear
 from restorekit.engine.sharing import SharedFeatures
-from restorekit.images import Degraded
 from restorekit.interfaces import Adversarial, Critic, Loss
 from restorekit.interfaces.adversarial import Images
 
@@ -44,7 +45,8 @@ class Outcome:
         terms: the weighted terms by name.
         loss: sum of the recipe's losses that compare with a target, or None where it has none.
         critic: sum of the critic's terms, or None where it did not play.
-        signals: mean logits ``D(x)`` and ``D(G(z))``, and the norms of the gradients.
+        signals: mean logits ``D(x)`` and ``D(G(z))``, ``D(G(z)) after`` the generator's step where that was asked for, and
+            the norms of the gradients.
     """
 
     terms: dict[str, float]
@@ -80,13 +82,14 @@ class Step:
         self.shared, self.micro_batches = shared, micro_batches
         self.compared = [term.name for term in terms if term.loss.needs_target]
 
-    def __call__(self, batch: Batch, latent: Tensor | None, *, play: bool = True) -> Outcome:
+    def __call__(self, batch: Batch, latent: Tensor | None, *, play: bool = True, after: bool = False) -> Outcome:
         """Train on one batch.
 
         Args:
             batch: on the device.
             latent: the generator's input ``(N, Z)``, or None where it takes the degraded images.
             play: whether the critic takes part.
+            after: also ask the critic about the images that the generator makes after its step.
 
         Raises:
             NonFiniteError: a term or a gradient; it is named.
@@ -114,12 +117,13 @@ class Step:
             for features in self.shared:
                 features.clear()
         numbers |= self.generator.update(self.fabric, sums, {})
+        if game is not None and after:
+            numbers |= game.after(self.fabric, self.generator.network, parts[0], self.autocast)
         return self._outcome(numbers, sums)
 
     def _make(self, part: MicroBatch) -> Images:
         with self.autocast(), part.drawing():
-            made: Images = self.generator.network(part.batch.degraded.image if part.latent is None else part.latent)
-        return made
+            return _made(self.generator.network, part)
 
     def losses(self, restored: Tensor, batch: Batch) -> Tensor:
         """The sum of the recipe's weighted losses that compare with a target, without training."""
@@ -155,6 +159,7 @@ class Game:
         rounds: steps of the critic for each of the generator's.
         rest: loss below which the critic is not updated.
         share: factor on `weight`, which the watch lowers.
+        augment: what the critic sees instead of the images.
     """
 
     critic: Player
@@ -163,10 +168,11 @@ class Game:
     rounds: int
     rest: float = -math.inf
     share: float = 1.0
+    augment: Augment = field(default_factory=Augment)
     ear: Ear = field(init=False)
 
     def __post_init__(self) -> None:
-        self.ear = Ear(self.critic.network)
+        self.ear = Ear(self.critic.network, signs=self.augment.target is not None)
 
     def critic_rounds(self, fabric: Fabric, parts: Sequence[MicroBatch], fakes: Sequence[Images], autocast: Autocast) -> dict[str, float]:
         """Train the critic on what the generator has just made, detached, and report the last round."""
@@ -178,24 +184,57 @@ class Game:
             heard: dict[str, Tensor] = {}
             self.critic.optimizer.zero_grad(set_to_none=True)
             for part, fake in zip(parts, fakes, strict=True):
-                self.ear.listen(part.batch.sharp, fake)
+                real, seen = self.augment(pyramid(part.batch.sharp, fake)), self.augment(fake)
+                self.ear.listen(real, seen)
                 with self.critic.adding(fabric, last=part is parts[-1]):
                     with autocast():
-                        terms = self.objective.critic_terms(critic, part.batch.sharp, fake, _given(critic, part.batch.degraded))
+                        terms = self.objective.critic_terms(critic, real, seen, _given(critic, part.batch))
                     self.critic.backward(fabric, _total(terms) / len(parts))
                 _add(sums, {CRITIC + name: value for name, value in terms.items()}, len(parts))
                 _add(heard, self.ear.heard, len(parts))
             numbers = self.critic.update(fabric, sums, heard, self.rest)
             self.objective.constrain(critic)
+            if self.augment.target is not None:
+                self.augment.adapt(numbers[SIGN], sum(len(part.batch.sharp) for part in parts) * fabric.world_size)
+                numbers["probability of augmentation"] = self.augment.probability
         return numbers
 
     def generator_terms(self, part: MicroBatch, fake: Images, autocast: Autocast) -> dict[str, Tensor]:
         """The objective's terms for the generator, with the critic's weights frozen so that no gradient is computed for them."""
         critic = unwrapped(self.critic.network)  # a wrapper that averages gradients would wait for those of the critic
         critic.requires_grad_(False)
+        real, seen = self.augment(pyramid(part.batch.sharp, fake)), self.augment(fake)
         with autocast():
-            terms = self.objective.generator_terms(critic, part.batch.sharp, fake, _given(critic, part.batch.degraded))
+            terms = self.objective.generator_terms(critic, real, seen, _given(critic, part.batch))
         return {name: self.share * self.weight * value for name, value in terms.items()}
+
+    @torch.no_grad()
+    def after(self, fabric: Fabric, generator: nn.Module, part: MicroBatch, autocast: Autocast) -> dict[str, float]:
+        """Mean logit of what the generator makes now of the inputs of the last step; no state changes, nothing is drawn anew."""
+        with torch.random.fork_rng(devices=[part.batch.sharp.device] if part.batch.sharp.device.type == "cuda" else []), autocast():
+            fake = _made(_Untouched(generator), part)
+            critic = unwrapped(self.critic.network)
+            scales = _Untouched(critic)(self.augment(fake), _given(critic, part.batch))
+        mean: Any = fabric.all_reduce(torch.stack([logits.float().mean() for logits in scales]).mean())
+        return {"D(G(z)) after": float(mean)}
+
+
+class _Untouched(nn.Module):
+    """A network in training mode whose buffers, such as batch norm's statistics, stay as they are."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = [unwrapped(network)]  # in a list, so that it is no part of this one
+
+    def forward(self, *inputs: Any) -> Any:
+        (network,) = self.network
+        return functional_call(network, {name: value.clone() for name, value in network.named_buffers()}, inputs)
+
+
+def _made(network: nn.Module, part: MicroBatch) -> Images:
+    x = part.batch.degraded.image if part.latent is None else part.latent
+    made: Images = network(x) if part.batch.labels is None else network(x, part.batch.labels)
+    return made
 
 
 def _add(sums: dict[str, Tensor], terms: Mapping[str, Tensor], count: int) -> None:
@@ -216,8 +255,10 @@ def unwrapped(network: Any) -> Any:
     return getattr(network, "module", network)
 
 
-def _given(critic: Critic, degraded: Degraded) -> Tensor | None:
-    return degraded.image if critic.conditional else None
+def _given(critic: Critic, batch: Batch) -> Tensor | None:
+    if not critic.conditional:
+        return None
+    return batch.labels if critic.classes else batch.degraded.image
 
 
 def _finest(fake: Images) -> Tensor:

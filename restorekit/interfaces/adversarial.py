@@ -22,9 +22,14 @@ class Adversarial(ABC):
         whole_batch: whether a term depends on an average over the batch, so that the terms of parts of a batch do not
             add up to those of the whole. Such an objective cannot be trained by parts, and where several processes
             have a part each, it has to take the average over all of them.
+        of_each_image: whether it looks at the critic's gradient for each image, so that a critic that mixes the images of a
+            batch, as batch norm does, is refused.
+        signed: whether the critic calls an image real by a logit above 0.
     """
 
     whole_batch: bool = False
+    of_each_image: bool = False
+    signed: bool = False
 
     @abstractmethod
     def critic_terms(self, critic: Critic, real: Images, fake: Images, given: Tensor | None = None) -> dict[str, Tensor]:

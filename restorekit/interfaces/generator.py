@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from typing import Literal
 
+import torch
 from torch import Tensor, nn
 
 from restorekit.images import SizeRule
@@ -20,6 +21,7 @@ class Generator(nn.Module, ABC):
         scale: height of the output over height of the input image.
         local: whether an output pixel depends only on a finite neighbourhood of the input.
         latent: length Z of the latent vector; 0 for image generators.
+        classes: how many class labels or styles `given` chooses from; 0 where it is no label.
     """
 
     consumes: Literal["image", "latent"] = "image"
@@ -28,6 +30,7 @@ class Generator(nn.Module, ABC):
     scale: int = 1
     local: bool = False
     latent: int = 0
+    classes: int = 0
 
     @abstractmethod
     def forward(self, x: Tensor, given: Tensor | None = None) -> Tensor | tuple[Tensor, ...]:
@@ -35,10 +38,30 @@ class Generator(nn.Module, ABC):
 
         Args:
             x: an image ``(N, C, H, W)`` in [0, 1], or a latent ``(N, Z)`` from a standard normal.
-            given: what the image is conditioned on, if anything: a label ``(N,)``, an image, a style index.
+            given: what the image is conditioned on, if anything: a label ``(N,)`` below `classes`, an image, a style index.
 
         Returns:
             ``(N, C, scale·H, scale·W)``; in training mode a generator may return a tuple of images
-            from coarse to fine instead. Values may overshoot [0, 1] while training; in
-            evaluation core clamps them.
+            from coarse to fine instead, and one that is still growing smaller ones. Values may overshoot
+            [0, 1] while training; in evaluation core clamps them.
         """
+
+    def grow(self, step: int) -> None:
+        """Take the size that the network has after `step` steps of training, which calls this before each of its steps.
+
+        What it sets must be a buffer of integers, so that checkpoints and model files hold it. A network that was never
+        told to grow is full-grown.
+        """
+
+    def code(self, x: Tensor, given: Tensor | None = None) -> Tensor:
+        """What images are drawn from, ``(N, W)``: the latent itself, or what a mapping network makes of it."""
+        return x
+
+    def centre(self) -> Tensor:
+        """The mean of all codes ``(W,)``, towards which truncation draws them."""
+        return torch.zeros(self.latent, device=next(self.parameters()).device)
+
+    def decode(self, code: Tensor, given: Tensor | None = None) -> Tensor | tuple[Tensor, ...]:
+        """Images of codes; ``decode(code(x))`` is ``forward(x)`` in evaluation mode."""
+        made: Tensor | tuple[Tensor, ...] = self(code, given)
+        return made

@@ -18,6 +18,7 @@ from restorekit.builtin.adversarial import (
     LeastSquares,
     Minimax,
     NonSaturating,
+    NonSaturatingR1,
     RelativisticAverageLeastSquares,
     Wasserstein,
     WassersteinGradientPenalty,
@@ -76,6 +77,11 @@ FORMULAS: list[tuple[Adversarial, Formula, Formula]] = [
     ),
     (
         NonSaturating(),
+        lambda r, f: -log_sigmoid(r).mean() - np.log(1 - np.exp(log_sigmoid(f))).mean(),
+        lambda r, f: -log_sigmoid(f).mean(),
+    ),
+    (
+        NonSaturatingR1(),
         lambda r, f: -log_sigmoid(r).mean() - np.log(1 - np.exp(log_sigmoid(f))).mean(),
         lambda r, f: -log_sigmoid(f).mean(),
     ),
@@ -216,6 +222,26 @@ def test_penalty_of_a_linear_critic(norm: float) -> None:
     assert terms["penalty"].item() == pytest.approx(10 * (norm - 1) ** 2, abs=1e-12)
     terms = WassersteinGradientPenalty(penalty=3).critic_terms(critic, real, fake)
     assert terms["penalty"].item() == pytest.approx(3 * (norm - 1) ** 2, abs=1e-12)
+
+
+@pytest.mark.parametrize("norm", [0.3, 2.5])
+def test_r1_of_a_linear_critic(norm: float) -> None:
+    real, fake = images()
+    weight = torch.randn(3, 9, 9, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    terms = NonSaturatingR1(penalty=3).critic_terms(Linear(norm * weight / weight.norm()), real, fake)
+    assert terms["penalty"].item() == pytest.approx(3 / 2 * norm**2, abs=1e-12)
+
+
+def test_r1_looks_at_real_images_only() -> None:
+    class Square(Critic):
+        def forward(self, image: Images, given: Tensor | None = None) -> tuple[Tensor, ...]:
+            assert isinstance(image, Tensor)
+            return (image.square().sum((1, 2, 3), keepdim=True),)
+
+    real, fake = images()
+    wanted = 10 / 2 * (4 * real.square().sum((1, 2, 3))).mean().item()
+    assert NonSaturatingR1().critic_terms(Square(), real, fake)["penalty"].item() == pytest.approx(wanted)
+    assert NonSaturatingR1().critic_terms(Square(), real, 3 * fake)["penalty"].item() == pytest.approx(wanted)
 
 
 def test_penalty_takes_one_norm_over_all_scales() -> None:

@@ -195,7 +195,7 @@ def test_a_few_steps_of_the_game_move_both_players() -> None:
 
 
 def test_the_recipe_is_whole_and_its_sizes_agree() -> None:
-    content = rk.recipe("dcgan/patches64").check().content
+    content = rk.recipe("dcgan/photos64").check().content
     generator, critic, data, train = (content[key] for key in ("generator", "critic", "data", "train"))
     assert generator["part"] == "dcgan/generator"
     assert generator["size"] == critic["size"] == data["crop"] == 64

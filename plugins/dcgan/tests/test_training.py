@@ -37,7 +37,7 @@ class Terms(Callback):
 
 @pytest.fixture(scope="module")
 def trained() -> tuple[rk.Model, list[dict[str, float]]]:
-    recipe = rk.recipe("dcgan/patches64")
+    recipe = rk.recipe("dcgan/photos64")
     for key, value in TRIAL.items():
         recipe = recipe.set(key, value)
     terms = Terms()

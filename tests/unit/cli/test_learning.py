@@ -28,7 +28,7 @@ def test_a_recipe_with_three_mistakes_shows_all_three(run: Run, tmp_path: Path) 
     assert not (tmp_path / "run").exists()
 
 
-@pytest.mark.parametrize(("source", "name"), [("file", "my-recipe"), ("dcgan/patches64", "dcgan-patches64")])
+@pytest.mark.parametrize(("source", "name"), [("file", "my-recipe"), ("dcgan/photos64", "dcgan-photos64")])
 def test_train_hands_the_whole_recipe_over(
     source: str, name: str, run: Run, registry: Registry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -59,6 +59,6 @@ def test_train_hands_the_whole_recipe_over(
 
 
 def test_two_answers_to_one_question_are_refused(run: Run) -> None:
-    shown = run("train", "dcgan/patches64", "--data", "a", "--set", "data.train=b")
+    shown = run("train", "dcgan/photos64", "--data", "a", "--set", "data.train=b")
     assert shown.code == 2
     assert "data.train" in shown.err

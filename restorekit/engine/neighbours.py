@@ -1,0 +1,51 @@
+"""The training pictures that are nearest to made ones: whoever only remembers makes copies of them."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from restorekit import config, discovery
+from restorekit.engine.data import PatchSource
+from restorekit.engine.reading import ReadAhead
+from restorekit.engine.sources import open_sources
+from restorekit.modelfile import Model
+from restorekit.settings import DataSettings
+
+COUNT = 1024
+"""Training patches that are compared with."""
+
+
+def patches(source: PatchSource | ReadAhead, count: int = COUNT) -> Tensor:
+    """The first `count` training patches ``(count, C, H, W)``, as trainings see them."""
+    found: list[Tensor] = []
+    step = 0
+    while sum(map(len, found)) < count:
+        found.append(source.batch(step).sharp)
+        step += 1
+    return torch.cat(found)[:count]
+
+
+def trained_on(model: Model, data: str | None = None, count: int = COUNT) -> Tensor:
+    """Patches of the pictures that a model was trained on.
+
+    Args:
+        model: with its recipe.
+        data: folder instead of the one in the recipe, if that has moved.
+        count: how many.
+
+    Raises:
+        UserError: the pictures are not there.
+    """
+    registry = discovery.registry()
+    content = dict(model.recipe.content["data"]) | ({} if data is None else {"train": data}) | {"workers": 0}
+    settings: DataSettings = config.construct(DataSettings, content, registry=registry, where="data")
+    seed = model.recipe.content["train"]["seed"]
+    sources = open_sources(settings, generator=model.generator, degradation=None, seed=seed, device=torch.device("cpu"))
+    return patches(sources.patches, count)
+
+
+def nearest(images: Tensor, among: Tensor) -> Tensor:
+    """For each of the images ``(n, C, H, W)`` the one of `among` with the least mean squared difference."""
+    distances = torch.cdist(images.flatten(1).float().cpu(), among.flatten(1).float())
+    return among[distances.argmin(1)]
