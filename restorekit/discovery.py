@@ -181,7 +181,7 @@ def _collect(manager: pluggy.PluginManager, module: ModuleType, source: _Source,
 def _check_record(record: object) -> None:
     if not isinstance(record, Part):
         raise _Fault("collect", f"restorekit_parts() yielded {record!r}; expected restorekit.hooks.Part.")
-    for name in ("kind", "name", "target", "summary", "paper", "licence", "default_for", "renamed_from"):
+    for name in ("kind", "name", "target", "summary", "paper", "licence", "default_for", "renamed_from", "importer"):
         value = getattr(record, name)
         if not isinstance(value, str):
             raise _Fault("collect", f"part {record.name!r}: {name} is {value!r}; expected text.")
@@ -193,5 +193,7 @@ def _check_record(record: object) -> None:
         raise _Fault("collect", f"part {record.name!r}: the target is 'module:object'; got {record.target!r}.")
     if not isinstance(record.example, Mapping | str) or not isinstance(record.known_failures, Mapping):
         raise _Fault("collect", f"part {record.name!r}: example and known_failures are mappings; example may be 'module:function'.")
+    if record.importer and (record.kind != "generator" or not all(record.importer.partition(":"))):
+        raise _Fault("collect", f"part {record.name!r}: importer is 'module:function' of a generator; got {record.importer!r}.")
     if record.default_for and record.default_for not in JOBS:
         raise _Fault("collect", f"part {record.name!r}: default_for is {record.default_for!r}; the jobs are {', '.join(JOBS)}.")

@@ -64,6 +64,8 @@ class Part:
         default_for: a job for which this part is the one to take when the user names none; the
             jobs are ``restore``.
         renamed_from: the part's former name; it still works for one release, with a warning.
+        importer: ``module:function`` that makes this generator of other people's checkpoints, a
+            `restorekit.interfaces.Importer`; what ``restorekit import FILE --as NAME`` calls.
         known_failures: names of conformance checks that do not hold, each with the reason.
     """
 
@@ -76,6 +78,7 @@ class Part:
     example: Mapping[str, Any] | str = field(default_factory=dict)
     default_for: str = ""
     renamed_from: str = ""
+    importer: str = ""
     known_failures: Mapping[str, str] = field(default_factory=dict)
 
 

@@ -57,7 +57,10 @@ def resolve(name: str, options: Mapping[str, Any] | None = None, *, registry: Re
     elif path.suffix in (".yaml", ".yml"):
         label, spec = path.stem, recipes.load_yaml(path)
     elif path.suffix in FOREIGN:
-        raise UserError(f"{name}: a foreign checkpoint; restorekit reads model files (.safetensors) that hold their recipe")
+        raise UserError(
+            f"{name}: somebody else's checkpoint. Make a model file of it: restorekit import {name} --as NETWORK -o model.safetensors, "
+            f"or use it as it is, if spandrel knows it: --with spandrel/checkpoint --set file={name}"
+        )
     elif path.is_file():
         raise UserError(f"{name}: not a method; give a registered name, a model file (.safetensors) or a YAML file with the key part")
     else:

@@ -204,7 +204,9 @@ def read_header(path: str | Path) -> Header:
     with path.open("rb") as stream:
         length = int.from_bytes(stream.read(8), "little")
     if not 2 <= length <= min(HEADER_LIMIT, path.stat().st_size):
-        raise UserError(f"{path}: not a model file: no safetensors header. Pickled checkpoints (.pth, .pt) are not read here.")
+        raise UserError(
+            f"{path}: not a model file: no safetensors header. Other programs' checkpoints (.pth, .pt): restorekit import --help"
+        )
     try:
         with safe_open(path, framework="pt") as opened:
             metadata = opened.metadata() or {}
@@ -214,7 +216,9 @@ def read_header(path: str | Path) -> Header:
     except (SafetensorError, OSError, ValueError) as fault:
         raise UserError(f"{path}: not a whole safetensors file: {fault}") from fault
     if not metadata.get("format", "").startswith("restorekit "):
-        raise UserError(f"{path}: safetensors, but no model of restorekit: its header holds no recipe")
+        raise UserError(
+            f"{path}: safetensors, but no model of restorekit: its header holds no recipe. To make one of it: restorekit import --help"
+        )
     if metadata["format"] != f"restorekit {FORMAT}":
         raise UserError(f"{path}: format {metadata['format']!r}; this version reads {FORMAT}. Try: pip install --upgrade restorekit")
     try:
@@ -254,9 +258,9 @@ def load(path: str | Path, *, device: str | torch.device = "cpu", registry: Regi
         tensors = load_file(path, device="cpu")
     except (SafetensorError, OSError, ValueError) as fault:
         raise UserError(f"{path}: not a whole safetensors file: {fault}") from fault
-    generator = _network("generator", spec, {k: v for k, v in tensors.items() if not k.startswith(CRITIC)}, header, registry)
+    generator = assemble("generator", spec, {k: v for k, v in tensors.items() if not k.startswith(CRITIC)}, header.path, registry)
     judging = {k.removeprefix(CRITIC): v for k, v in tensors.items() if k.startswith(CRITIC)}
-    critic = _network("critic", header.recipe.content["critic"], judging, header, registry) if judging else None
+    critic = assemble("critic", header.recipe.content["critic"], judging, header.path, registry) if judging else None
     model = Model(generator, header.recipe, critic, header.provenance, header.scores, header.ema)
     return model.to(device)
 
@@ -271,12 +275,17 @@ def _require_plugin(header: Header, part: str, registry: Registry) -> None:
     raise UserError(f"{header.path}: needs {part}, and the plugin {namespace} is not installed. Install it: pip install '{wanted}'")
 
 
-def _network(kind: str, spec: Mapping[str, Any], tensors: Mapping[str, Tensor], header: Header, registry: Registry) -> Any:
+def assemble(kind: str, spec: Mapping[str, Any], tensors: Mapping[str, Tensor], path: Path, registry: Registry) -> Any:
+    """A network of `kind` with the weights `tensors`, in evaluation mode.
+
+    Raises:
+        UserError: the specification does not fit the part, or the tensors not the network; `path` is what the message blames.
+    """
     try:
         with torch.device("meta"):
             network = config.build_spec(kind, spec, registry=registry, where=kind)
     except UserError as fault:
-        raise UserError(f"{header.path}: {fault}") from fault
+        raise UserError(f"{path}: {fault}") from fault
     wanted = network.state_dict()
     wrong = [
         f"{name} is {tuple(tensors[name].shape)}, the network has {tuple(wanted[name].shape)}"
@@ -287,7 +296,7 @@ def _network(kind: str, spec: Mapping[str, Any], tensors: Mapping[str, Tensor], 
     wrong += [f"{name} is not of the network" for name in tensors if name not in wanted]
     if wrong:
         more = f" and {len(wrong) - 5} more" if len(wrong) > 5 else ""
-        raise UserError(f"{header.path}: the weights do not fit {spec['part']}: {'; '.join(wrong[:5])}{more}")
+        raise UserError(f"{path}: the weights do not fit {spec['part']}: {'; '.join(wrong[:5])}{more}")
     # A copy each: slices of one file lie in memory as they come, and convolutions round differently where they are not aligned.
     whole = {name: value.to(wanted[name].dtype, copy=True) for name, value in tensors.items()}
     network.load_state_dict(whole, assign=True)

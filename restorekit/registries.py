@@ -9,11 +9,14 @@ import warnings
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from restorekit import config
 from restorekit.errors import RegistryError, UnknownName, UserError, did_you_mean
 from restorekit.hooks import KINDS, Part
+
+if TYPE_CHECKING:
+    from restorekit.interfaces import Importer
 
 
 @dataclass(frozen=True)
@@ -58,6 +61,24 @@ class RegisteredPart:
                 f"{self.kind} {self.name} of {self.distribution} {self.version} cannot be loaded: target "
                 f"{self.part.target}: {type(cause).__name__}: {cause}. Reinstall or update {self.distribution}."
             ) from cause
+
+    def importer(self) -> Importer | None:
+        """The function that makes this generator of other people's checkpoints, or None where it has none.
+
+        Raises:
+            UserError: it cannot be imported.
+        """
+        module, _, function = self.part.importer.partition(":")
+        if not module:
+            return None
+        try:
+            found: Importer = getattr(importlib.import_module(module), function)
+        except Exception as cause:
+            raise UserError(
+                f"the importer of {self.name} cannot be loaded: {self.part.importer}: {type(cause).__name__}: {cause}. "
+                f"Reinstall or update {self.distribution}."
+            ) from cause
+        return found
 
     def _data_file(self, package: str, name: str) -> Path:
         path = Path(str(importlib.resources.files(package).joinpath(name)))

@@ -11,6 +11,7 @@ from restorekit.interfaces.degradation import Degradation
 from restorekit.interfaces.estimator import Estimator
 from restorekit.interfaces.features import Features
 from restorekit.interfaces.generator import Generator
+from restorekit.interfaces.imported import Imported, Importer
 from restorekit.interfaces.loss import Loss
 from restorekit.interfaces.metric import Metric, SetMetric
 from restorekit.interfaces.restorer import Iteration, Restorer
@@ -22,6 +23,8 @@ __all__ = [
     "Estimator",
     "Features",
     "Generator",
+    "Imported",
+    "Importer",
     "Iteration",
     "Loss",
     "Metric",

@@ -27,6 +27,7 @@ def restorekit_parts() -> Iterator[Part]:
         summary="DeblurGAN's generator: nine residual blocks at quarter resolution",
         paper=DEBLURGAN,
         licence="Apache-2.0",
+        importer=f"{HERE}.importing:resnet",
         example={"blocks": 1, "width": 8},
     )
     yield Part(
@@ -36,6 +37,7 @@ def restorekit_parts() -> Iterator[Part]:
         summary="pix2pix's U-Net, of any number of levels",
         paper=PIX2PIX,
         licence="Apache-2.0",
+        importer=f"{HERE}.importing:unet",
         example={"levels": 6, "width": 2},
     )
     yield Part(
@@ -45,6 +47,7 @@ def restorekit_parts() -> Iterator[Part]:
         summary="DeblurGAN-v2's generator: a feature pyramid over any hierarchical network of timm",
         paper=DEBLURGAN_V2,
         licence="Apache-2.0 (the backbone's weights have their own)",
+        importer=f"{HERE}.importing:fpn",
         example={"backbone": "test_resnet", "weights": "random", "width": 8},
     )
     yield Part(

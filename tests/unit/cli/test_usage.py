@@ -61,6 +61,7 @@ def test_the_commands_are_those_promised() -> None:
         "data check",
         "data organise",
         "train",
+        "import",
         "bench run",
         "bench table",
         "bench inputs",
