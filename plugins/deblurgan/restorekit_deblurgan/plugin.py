@@ -105,6 +105,38 @@ def restorekit_parts() -> Iterator[Part]:
     )
     yield Part(
         "recipe",
+        "keras",
+        f"{HERE}:recipes/keras.yaml",
+        summary="the Keras version of DeblurGAN: critic of one number, Wasserstein distance, perceptual loss",
+        paper=KERAS,
+        licence="Apache-2.0",
+    )
+    yield Part(
+        "recipe",
+        "unet",
+        f"{HERE}:recipes/unet.yaml",
+        summary="pix2pix: U-Net, conditional PatchGAN, L1",
+        paper=PIX2PIX,
+        licence="Apache-2.0",
+    )
+    yield Part(
+        "recipe",
+        "v2-mobilenet",
+        f"{HERE}:recipes/v2-mobilenet.yaml",
+        summary="DeblurGAN-v2 over MobileNet-v2, the fast one",
+        paper=DEBLURGAN_V2,
+        licence="Apache-2.0",
+    )
+    yield Part(
+        "recipe",
+        "v2-inception",
+        f"{HERE}:recipes/v2-inception.yaml",
+        summary="DeblurGAN-v2 over Inception-ResNet-v2, the best one",
+        paper=DEBLURGAN_V2,
+        licence="Apache-2.0",
+    )
+    yield Part(
+        "recipe",
         "gated",
         f"{HERE}:recipes/gated.yaml",
         summary="NAFNet as published, on synthetic camera shake; for a GPU",
