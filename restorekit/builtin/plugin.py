@@ -227,6 +227,13 @@ def _scores() -> Iterator[Part]:
         ("kid", "Kid", "kernel distance between the features of two sets", "Bińkowski et al., ICLR 2018, arXiv:1801.01401"),
     ):
         yield part("set-metric", name, f"{HERE}.distribution:{target}", summary=summary, paper=paper, example=small)
+    kynkaanniemi = "Kynkäänniemi et al., NeurIPS 2019, arXiv:1904.06991"
+    for name, target, summary, paper in (
+        ("precision", "Precision", "share of the pictures that lie among those of the other set", kynkaanniemi),
+        ("recall", "Recall", "share of the other set's pictures that lie among these", kynkaanniemi),
+        ("diversity", "Diversity", "mean distance between two pictures of the set", TEXTBOOK),
+    ):
+        yield part("set-metric", name, f"{HERE}.manifolds:{target}", summary=summary, paper=paper, example=small)
     for name, summary, paper in (
         ("photos", "the photographs inside scikit-image: shake, noise, JPEG and missing pixels; runs anywhere", OURS),
         ("inpaint-photos", "the photographs inside scikit-image with missing pixels of four shapes", OURS),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import scipy.linalg
+import scipy.spatial.distance
 import torch
 from torch import Tensor, nn
 from torchmetrics.image.fid import FrechetInceptionDistance
@@ -16,6 +18,7 @@ from torchmetrics.image.kid import KernelInceptionDistance
 
 from restorekit import registry
 from restorekit.builtin.distribution import Fid, Kid
+from restorekit.builtin.manifolds import Diversity, Precision, Recall
 from restorekit.errors import ConfigError, ImageError, UserError
 from restorekit.interfaces import Features, SetMetric
 
@@ -195,3 +198,96 @@ def test_blur_moves_photographs_away_in_the_eyes_of_a_trained_network() -> None:
             scores[name].append(metric.compute())
     for values in scores.values():
         assert values[0] < values[1] < values[2]
+
+
+def covered_by_loops(some: np.ndarray[Any, Any], among: np.ndarray[Any, Any], k: int) -> float:
+    count = 0
+    for x in some:
+        for i, y in enumerate(among):
+            others = sorted(float(np.linalg.norm(y - z)) for j, z in enumerate(among) if j != i)
+            if np.linalg.norm(x - y) <= others[k - 1]:
+                count += 1
+                break
+    return count / len(some)
+
+
+@pytest.mark.parametrize("k", [1, 3])
+def test_precision_and_recall_equal_their_definition(k: int) -> None:
+    restored, target = sets(40)
+    restored = restored * 0.2 + 0.1
+    found = {}
+    for metric in (Precision, Recall):
+        built = metric(features=Colours(), layer="colours", resize=None, neighbours=k)
+        built.update(restored[:11], target[:11])
+        built.update(restored[11:], target[11:])
+        found[metric] = built.compute()
+    rounded = restored.mul(255).round() / 255
+    assert found[Precision] == covered_by_loops(vectors(rounded), vectors(target), k)
+    assert found[Recall] == covered_by_loops(vectors(target), vectors(rounded), k)
+    assert 0 < found[Precision] < 1
+    assert found[Precision] != found[Recall]
+
+
+def test_one_picture_again_and_again_is_precise_and_has_no_recall() -> None:
+    _, target = sets(30)
+    same = target[:1].expand(30, -1, -1, -1)
+    scores = {}
+    for metric in (Precision, Recall):
+        built = metric(features=Colours(), layer="colours", resize=None)
+        built.update(same, target)
+        scores[metric] = built.compute()
+    assert scores == {Precision: 1.0, Recall: pytest.approx(1 / 30)}
+
+
+def test_diversity_is_the_mean_distance_of_pairs() -> None:
+    restored, _ = sets(12)
+    metric = Diversity(features=Colours(), layer="colours", resize=None)
+    metric.update(restored[:5])
+    metric.update(restored[5:])
+    assert metric.compute() == pytest.approx(float(scipy.spatial.distance.pdist(vectors(restored)).mean()), rel=1e-4)
+    assert "12 samples" in metric.definition
+
+
+@pytest.mark.parametrize("metric", [Fid, Kid, Precision, Diversity])
+def test_the_interval_is_about_that_of_other_samples(metric: type[Fid | Kid | Precision | Diversity]) -> None:
+    scores, deviations = [], []
+    for seed in range(12):
+        restored, target = sets(80, seed)
+        restored = restored * 0.6
+        built = metric(features=Colours(), layer="colours", resize=None)
+        built.update(restored, target if built.needs_target else None)
+        low, high = map(float, re.findall(r"interval (\S+) to (\S+) \(20 random halves, seed 0\)", built.definition)[0])
+        scores.append(built.compute())
+        assert low <= scores[-1] <= high
+        deviations.append(built._deviation())
+    assert float(np.median(deviations)) == pytest.approx(float(np.std(scores)), rel=0.7)
+
+
+def test_with_real_features_it_is_torchmetrics_score() -> None:
+    if not (WEIGHTS.is_file() and PHOTOS.is_dir()):
+        pytest.skip("needs ../shared/data/weights and ../shared/data/cbsd68")
+    from restorekit import photos
+
+    spec = {"part": "core/squeezenet", "weights": str(WEIGHTS)}
+    network = registry().create("features", "core/squeezenet", weights=str(WEIGHTS))
+    target = torch.cat([photos.read(path).image[..., :96, :96] for path in photos.find([PHOTOS])[:12]]).mul(255).round() / 255
+    restored = target.flip(0).mul(0.8 * 255).round() / 255
+
+    class Vectors(nn.Module):
+        num_features = 512
+
+        def forward(self, image: Tensor) -> Tensor:
+            scaled = image.float() / 255 if image.dtype == torch.uint8 else image.float()
+            return network(scaled, ["features.12"])["features.12"].mean((2, 3)).double()
+
+    for name, theirs in (
+        ("fid", FrechetInceptionDistance(feature=Vectors(), normalize=True, input_img_size=(3, 96, 96)).set_dtype(torch.float64)),
+        ("kid", KernelInceptionDistance(feature=Vectors(), subsets=1, subset_size=12, normalize=True)),
+    ):
+        metric: SetMetric = registry().create("set-metric", f"core/{name}", features=spec, layer="features.12", resize=None)
+        metric.update(restored, target)
+        with torch.random.fork_rng():
+            theirs.update(restored, real=False)
+            theirs.update(target, real=True)
+            found = theirs.compute()
+        assert metric.compute() == pytest.approx(float(found[0] if name == "kid" else found), rel=1e-2)
