@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from restorekit import config, discovery, recipes
+from restorekit import config, discovery, recipes, remote
 from restorekit.errors import ConfigError, UserError
 
 if TYPE_CHECKING:
@@ -39,8 +39,8 @@ def resolve(name: str, options: Mapping[str, Any] | None = None, *, registry: Re
     """The method that `name` means.
 
     Args:
-        name: ``core/wiener``, ``wiener``, ``model.safetensors``, or ``method.yaml`` with the key
-            ``part`` and the part's options.
+        name: ``core/wiener``, ``wiener``, ``model.safetensors``, the address of a model file as `restorekit.remote` takes it,
+            or ``method.yaml`` with the key ``part`` and the part's options.
         options: dotted option paths and their values, as given with ``--set``.
         registry: where names are looked up; the installed parts if None.
 
@@ -50,7 +50,10 @@ def resolve(name: str, options: Mapping[str, Any] | None = None, *, registry: Re
     registry = registry or discovery.registry()
     path = Path(name)
     spec: Mapping[str, Any]
-    if path.suffix == MODEL_SUFFIX:
+    if remote.is_address(name):
+        file = remote.local(name)
+        label, spec = file.stem, {"part": "core/network", "file": str(file)}
+    elif path.suffix == MODEL_SUFFIX:
         if not path.is_file():
             raise UserError(f"{name}: no such model file")
         label, spec = path.stem, {"part": "core/network", "file": name}

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from restorekit import config, discovery, files
+from restorekit import config, discovery, files, remote
 from restorekit.errors import ImageError, UserError
 from restorekit.images import check_image, pad_reflect
 from restorekit.interfaces import Critic, Generator
@@ -198,7 +198,7 @@ def read_header(path: str | Path) -> Header:
     """
     from safetensors import SafetensorError, safe_open
 
-    path = Path(path)
+    path = remote.local(path) if isinstance(path, str) and remote.is_address(path) else Path(path)
     if not path.is_file():
         raise UserError(f"{path}: no such file")
     with path.open("rb") as stream:
@@ -241,6 +241,11 @@ def read_header(path: str | Path) -> Header:
 def load(path: str | Path, *, device: str | torch.device = "cpu", registry: Registry | None = None) -> Model:
     """Load a model file.
 
+    Args:
+        path: the file, or its address as `restorekit.remote.local` takes it: ``hf://owner/name/model.safetensors``.
+        device: where to.
+        registry: where its parts are looked up; the installed ones if None.
+
     Raises:
         UserError: no model file, its plugin is not installed (the message has the install command),
             or its weights do not fit the network.
@@ -255,7 +260,7 @@ def load(path: str | Path, *, device: str | torch.device = "cpu", registry: Regi
         raise UserError(f"{path}: damaged header: the recipe names no generator")
     _require_plugin(header, spec["part"], registry)
     try:
-        tensors = load_file(path, device="cpu")
+        tensors = load_file(header.path, device="cpu")
     except (SafetensorError, OSError, ValueError) as fault:
         raise UserError(f"{path}: not a whole safetensors file: {fault}") from fault
     generator = assemble("generator", spec, {k: v for k, v in tensors.items() if not k.startswith(CRITIC)}, header.path, registry)

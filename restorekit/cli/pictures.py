@@ -81,13 +81,21 @@ def degrade(source: Path, out: Path, name: str, settings: tuple[str, ...], seed:
         "restorekit restore blurred.png -o sharp.png --with core/wiener --psf psf.npy",
         "restorekit restore holes.png -o whole.png --with core/biharmonic-inpaint --mask mask.png",
         "restorekit restore photo.jpg -o restored.png --with runs/my-model/model.safetensors --device cuda",
+        "restorekit restore photo.jpg -o restored.png --with hf://owner/name/model.safetensors",
+        "restorekit restore photo.jpg -o restored.png --with https://example.org/model.safetensors#sha256=DIGEST",
         "restorekit restore photo.jpg -o painted.png --with style/gatys --reference painting.jpg",
         "restorekit list restorer",
     )
 )
 @click.argument("sources", metavar="IN...", type=PATH, nargs=-1, required=True)
 @click.option("-o", "--out", metavar="OUT", type=PATH, required=True, help="File for one picture, otherwise folder.")
-@click.option("--with", "name", metavar="NAME|MODELFILE", help="The method; the model that ships with restorekit's plugins if not given.")
+@click.option(
+    "--with",
+    "name",
+    metavar="NAME|MODELFILE|ADDRESS",
+    help="The method; the model that ships with restorekit's plugins if not given. ADDRESS is hf://owner/name[@revision]/FILE or "
+    "https://…/FILE#sha256=DIGEST of a model file, which is fetched once; with HF_HUB_OFFLINE=1 never.",
+)
 @set_option
 @click.option("--psf", metavar="FILE", type=PATH, help="Blur kernel: .npy, or a picture of it.")
 @click.option("--mask", metavar="FILE", type=PATH, help="Damaged area: a picture, white = missing.")

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from restorekit import remote
 from restorekit.cli import common
 from restorekit.cli.common import debug_option, emit, examples, json_option
 from restorekit.hooks import KINDS
@@ -89,7 +90,7 @@ def info(name: str, as_json: bool) -> None:
     """
     from restorekit.cli import describe
 
-    if Path(name).suffix in MODEL_SUFFIXES or Path(name).is_file():
+    if Path(name).suffix in MODEL_SUFFIXES or Path(name).is_file() or remote.is_address(name):
         from restorekit import modelfile
 
         model = describe.model(modelfile.read_header(name))
