@@ -72,7 +72,10 @@ def main() -> None:
             events = "; ".join(model.provenance.get("watch", [])) or "–"
             cells = [f"{found[name]:.4g}" for name in ("kid", "precision", "recall", "diversity")]
             times = f"{wall / 60:.1f} | {processor / 60:.1f}"
-            print(f"| {seed} | {steps} | {times} | {' | '.join(cells)} | {real['diversity']:.4g} (KID {real['kid']:.2g}) | {events} |", flush=True)
+            print(
+                f"| {seed} | {steps} | {times} | {' | '.join(cells)} | {real['diversity']:.4g} (KID {real['kid']:.2g}) | {events} |",
+                flush=True,
+            )
 
 
 if __name__ == "__main__":

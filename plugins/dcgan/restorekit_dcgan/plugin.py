@@ -74,6 +74,14 @@ def restorekit_parts() -> Iterator[Part]:
         paper=STYLE,
         example=small,
     )
+    yield part(
+        "restorer",
+        "completion",
+        f"{HERE}.completion:Completion",
+        summary="fills holes with what a trained generator makes, by latent search and Poisson blending",
+        paper="Yeh et al., CVPR 2017, arXiv:1607.07539; Pérez, Gangnet & Blake, SIGGRAPH 2003, doi:10.1145/882262.882269",
+        example=f"{HERE}.completion:example",
+    )
     for name, summary, paper, before in (
         ("faces28", "learns faces of 28×28 pixels from the eighty inside scikit-image", DCGAN, ""),
         ("textures64", "learns 64×64 pieces of three textures, by class", DCGAN, ""),

@@ -1,0 +1,220 @@
+"""Completion: Poisson blending against exact solutions, windows that own every missing pixel once, and the search itself."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from restorekit_dcgan.blending import blended
+from restorekit_dcgan.completion import Completion, example
+from restorekit_dcgan.windows import around
+from torch import Tensor, nn
+
+import restorekit as rk
+from restorekit.images import Degraded, SizeRule
+from restorekit.interfaces import Critic, Generator
+from restorekit.modelfile import Model
+
+
+def hole_of(height: int, width: int, *place: int) -> np.ndarray:
+    hole = np.zeros((height, width), bool)
+    hole[place[0] : place[1], place[2] : place[3]] = True
+    return hole
+
+
+def test_blending_a_brighter_copy_gives_the_picture_back() -> None:
+    """The gradients are right and the border is, so the brightness of the guide must not matter."""
+    picture = np.random.default_rng(0).random((20, 30, 3))
+    hole = hole_of(20, 30, 4, 13, 6, 30)  # up to the picture's border
+    broken = np.where(hole[:, :, None], 0.0, picture)
+    np.testing.assert_allclose(blended(broken, picture + np.array([0.3, -0.2, 5.0]), hole), picture, atol=1e-9)
+
+
+def test_blending_a_flat_guide_is_the_membrane() -> None:
+    """Without gradients the fill is harmonic: each missing pixel is the mean of its neighbours."""
+    picture = np.random.default_rng(1).random((12, 12, 1))
+    hole = hole_of(12, 12, 3, 9, 2, 8)
+    filled = blended(picture, np.zeros_like(picture), hole)
+    means = (filled[:-2, 1:-1] + filled[2:, 1:-1] + filled[1:-1, :-2] + filled[1:-1, 2:]) / 4
+    np.testing.assert_allclose(filled[1:-1, 1:-1][hole[1:-1, 1:-1]], means[hole[1:-1, 1:-1]], atol=1e-12)
+    np.testing.assert_array_equal(filled[~hole], picture[~hole])
+
+
+@pytest.mark.parametrize(
+    "hole",
+    [
+        hole_of(64, 64, 24, 40, 24, 40),
+        hole_of(100, 90, 20, 80, 10, 80),  # thicker than a window at full scale
+        hole_of(80, 200, 38, 42, 0, 200),  # long and thin
+        hole_of(25, 25, 6, 19, 6, 19),  # the picture is smaller than the generator's
+        np.random.default_rng(0).random((90, 120)) < 0.2,
+        hole_of(64, 64, 0, 10, 0, 10) | hole_of(64, 64, 60, 64, 50, 64),
+    ],
+    ids=["centre", "thick", "thin", "small", "pixels", "corners"],
+)
+def test_windows_own_every_missing_pixel_once(hole: np.ndarray) -> None:
+    owned = np.zeros(hole.shape, int)
+    for window in around(hole, 28, 0.6):
+        assert window.side >= min(28, *hole.shape)
+        assert hole[window.place][window.own].all()
+        assert (~hole[window.place]).any()
+        owned[window.place] += window.own
+    np.testing.assert_array_equal(owned, hole.astype(int))
+
+
+def test_a_hole_keeps_room_around_it() -> None:
+    (window,) = around(hole_of(200, 200, 70, 130, 70, 130), 28, 0.6)
+    assert window.side == 100
+    (window,) = around(hole_of(200, 200, 90, 100, 90, 100), 28, 0.6)
+    assert window.side == 28
+    assert len(around(hole_of(80, 200, 38, 42, 0, 200), 28, 0.6)) < 20
+
+
+class Blobs(Generator):
+    """A latent of three numbers is a bright blob: its place and its size."""
+
+    consumes = "latent"
+    size = SizeRule(fixed=(32, 32))
+    channels = 1
+    latent = 3
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.factor = nn.Parameter(torch.ones(()))
+
+    def forward(self, x: Tensor, given: Tensor | None = None) -> Tensor:
+        line = torch.linspace(-2, 2, 32)
+        across, down = line[None, None, :] - x[:, 0, None, None], line[None, :, None] - x[:, 1, None, None]
+        width = 0.5 + 0.2 * x[:, 2, None, None].clamp(-2, 2)
+        return self.factor * torch.exp(-(across**2 + down**2) / width**2)[:, None]
+
+
+class NoJudge(Critic):
+    channels = 1
+
+    def forward(self, image: Tensor | tuple[Tensor, ...], given: Tensor | None = None) -> tuple[Tensor, ...]:
+        assert isinstance(image, Tensor)
+        return (image.mean((1, 2, 3), keepdim=True),)
+
+
+@pytest.fixture
+def blobs(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Makes a completion by blobs, whose answers are known."""
+    model = Model(Blobs().eval(), rk.recipe({"generator": {"part": "blobs"}}), NoJudge().eval())
+    monkeypatch.setattr(rk, "load", lambda path: model)
+    return lambda **options: Completion(model=Path("blobs.safetensors"), **options)
+
+
+def test_the_search_finds_what_was_there(blobs: Any) -> None:
+    truth = Blobs()(torch.tensor([[0.3, -0.2, 0.5], [-0.6, 0.1, -0.5]])).detach()
+    mask = torch.zeros(2, 1, 32, 32)
+    mask[..., 10:22, 10:22] = 1
+    damaged = Degraded(truth * (1 - mask), mask)
+    for options in ({}, {"blend": False}):
+        filled = blobs(restarts=16, steps=150, prior=0.0, **options).restore(damaged)
+        assert torch.equal(filled * (1 - mask), damaged.image)
+        error = ((filled - truth).abs() * mask).sum() / mask.sum()
+        assert error < 0.02, options
+    nothing = (truth * mask).sum() / mask.sum()
+    assert nothing > 0.2
+
+
+def test_restarts_momentum_and_the_prior_do_what_they_say(blobs: Any) -> None:
+    truth = Blobs()(torch.tensor([[0.3, -0.2, 0.5]])).detach()
+    mask = torch.zeros(1, 1, 32, 32)
+    mask[..., 10:22, 10:22] = 1
+    damaged = Degraded(truth * (1 - mask), mask)
+
+    def error(**options: Any) -> float:
+        return float(((blobs(steps=60, **{"prior": 0.0, **options}).restore(damaged) - truth).abs() * mask).sum() / mask.sum())
+
+    assert error(restarts=16) <= error(restarts=1)
+    assert error(restarts=4, clip=0.05) > error(restarts=4), "codes that are held at the mean fit nothing"
+    assert error(restarts=4, prior=1e3) > error(restarts=4), "a critic that likes bright pictures gets them"
+    assert error(restarts=4, momentum=0.0) != error(restarts=4)
+
+
+def test_a_hole_is_filled_the_same_whatever_else_there_is(tmp_path: Path) -> None:
+    completion = Completion(**example(tmp_path))
+    image = torch.rand(3, 3, 40, 30, generator=torch.Generator().manual_seed(0))
+    mask = torch.zeros(3, 1, 40, 30)
+    mask[..., 15:22, 10:20] = 1
+    together = completion.restore(Degraded(image, mask))
+    alone = completion.restore(Degraded(image[1:2], mask[1:2]))
+    torch.testing.assert_close(together[1:2], alone, atol=1e-4, rtol=0)
+    assert torch.equal(together * (1 - mask), image * (1 - mask))
+
+
+def test_grey_generators_fill_colour_pictures(blobs: Any) -> None:
+    truth = Blobs()(torch.tensor([[0.3, -0.2, 0.5]])).detach().expand(1, 3, -1, -1) * torch.tensor([0.9, 0.6, 0.3])[:, None, None]
+    mask = torch.zeros(1, 1, 32, 32)
+    mask[..., 12:20, 12:20] = 1
+    filled = blobs(restarts=4, steps=40).restore(Degraded(truth * (1 - mask), mask))
+    assert filled.shape == truth.shape
+
+
+@pytest.mark.parametrize(
+    ("mask", "message"),
+    [(torch.zeros(1, 1, 32, 32), "the mask marks nothing to fill"), (torch.ones(1, 1, 32, 32), "the mask leaves no pixel to go by")],
+)
+def test_masks_that_say_nothing(mask: Tensor, message: str, blobs: Any) -> None:
+    with pytest.raises(rk.UserError, match=message):
+        blobs().restore(Degraded(torch.rand(1, 1, 32, 32), mask))
+
+
+def test_models_that_complete_nothing(tmp_path: Path) -> None:
+    options = example(tmp_path)
+    with pytest.raises(rk.UserError, match=r"label: got 2; dcgan/generator was trained without class labels"):
+        Completion(**{**options, "label": 2})
+    model = rk.load(options["model"])
+    model.critic = None
+    model.save(tmp_path / "alone.safetensors")
+    with pytest.raises(rk.UserError, match=r"holds no critic.*--set prior=0"):
+        Completion(model=tmp_path / "alone.safetensors")
+    assert Completion(model=tmp_path / "alone.safetensors", prior=0.0).prior == 0
+    recipe = rk.recipe(
+        {"recipe": 1, "generator": {"part": "deblurgan/compact", "width": 8, "blocks": [1], "middle": 1}, "losses": ["core/l1"]}
+    )
+    checked = recipe.check()
+    network = rk.registry().create("generator", "deblurgan/compact", width=8, blocks=[1], middle=1)
+    rk.Model(network.eval(), checked).save(tmp_path / "sharp.safetensors")
+    with pytest.raises(rk.UserError, match=r"deblurgan/compact restores pictures and makes none from latent vectors"):
+        Completion(model=tmp_path / "sharp.safetensors")
+
+
+def test_a_style_generator_is_searched_in_w(tmp_path: Path) -> None:
+    spec = {"size": 16, "width": 2, "latent": 4, "mapping": 1}
+    recipe = rk.recipe(
+        {
+            "recipe": 1,
+            "generator": {"part": "dcgan/style-generator", **spec},
+            "critic": {"part": "dcgan/style-critic", "size": 16, "width": 2},
+            "adversarial": "core/r1",
+        }
+    ).check()
+    generator = rk.registry().create("generator", "dcgan/style-generator", **spec).eval()
+    critic = rk.registry().create("critic", "dcgan/style-critic", size=16, width=2).eval()
+    rk.Model(generator, recipe, critic).save(tmp_path / "style.safetensors")
+    completion = Completion(model=tmp_path / "style.safetensors", restarts=2, steps=2)
+    searched: list[Tensor] = []
+    decode = completion.model.generator.decode
+
+    def note(code: Tensor, given: Tensor | None = None) -> Any:
+        searched.append(code.detach())
+        return decode(code, given)
+
+    completion.model.generator.decode = note  # type: ignore[method-assign]
+    mask = torch.zeros(1, 1, 16, 16)
+    mask[..., 5:10, 5:10] = 1
+    completion.restore(Degraded(torch.rand(1, 3, 16, 16), mask))
+    with torch.no_grad():
+        styles = completion.model.generator.code(torch.randn(2, 4, generator=torch.Generator().manual_seed(0)))
+    assert searched[0].shape == styles.shape == (2, 4)
+    rng = torch.Generator().manual_seed(0)
+    torch.randn(1024, 4, generator=rng)
+    with torch.no_grad():
+        wanted = completion.model.generator.code(torch.randn(2, 4, generator=rng))
+    torch.testing.assert_close(searched[0], wanted)
