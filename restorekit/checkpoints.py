@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import io
 import pickletools
 import re
 import warnings
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -36,6 +37,9 @@ PREFIX = "module."
 HDF5 = b"\x89HDF\r\n\x1a\n"
 ZIP = b"PK\x03\x04"
 PICKLE = b"\x80"
+OF_TENSORS = ("torch._utils._rebuild", "torch.storage", "collections.OrderedDict")
+"""What a pickle of tensors may name, beside the kinds of storage."""
+
 SAFER = "Ask its author for a safetensors file, or for the state dict alone"
 
 
@@ -57,12 +61,12 @@ def read_checkpoint(path: str | Path) -> dict[str, Tensor]:
     with path.open("rb") as stream:
         head = stream.read(16)
     length = int.from_bytes(head[:8], "little")
-    if head.startswith(HDF5):
-        raise UserError(f"{path}: an HDF5 file, as Keras writes it; only PyTorch's and safetensors files are read")
-    if head.startswith((ZIP, PICKLE)):
-        content = _load_torch(path, zipped=head.startswith(ZIP))
-    elif head[8:9] == b"{" and length <= path.stat().st_size:
+    if head[8:9] == b"{" and length <= path.stat().st_size:  # asked first: its length may begin like a pickle
         content = _load_safetensors(path)
+    elif head.startswith(HDF5):
+        raise UserError(f"{path}: an HDF5 file, as Keras writes it; only PyTorch's and safetensors files are read")
+    elif head.startswith((ZIP, PICKLE)):
+        content = _load_torch(path, zipped=head.startswith(ZIP))
     else:
         raise UserError(f"{path}: not a checkpoint: it begins like neither a PyTorch nor a safetensors file")
     return _plain(_unwrapped(content, path), path)
@@ -86,7 +90,7 @@ def _load_torch(path: Path, *, zipped: bool) -> Any:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of protocols that it may not know, and of sparse tensors, which are refused below
-            # Mapped, a tensor that claims to be larger than its part of the file is refused; read, it would show memory behind it.
+            # Mapped, a tensor that claims to be larger than its record has other bytes of the file at most, not of our memory.
             return torch.load(path, map_location="cpu", weights_only=True, mmap=zipped)
     except Exception as fault:  # damaged pickles raise anything
         text = " ".join(str(fault).split())
@@ -96,32 +100,38 @@ def _load_torch(path: Path, *, zipped: bool) -> Any:
             raise UserError(
                 f"{path}: refused: the file calls {called}, which a file of weights has no need of. Nothing of it was run. {SAFER}"
             ) from fault
-        raise UserError(f"{path}: damaged, or not a PyTorch checkpoint: {type(fault).__name__}: {text[:200]}") from fault
+        # What torch says around it is advice to read the file without the check.
+        why = text.rpartition("WeightsUnpickler error: ")[2].partition(" Check the documentation")[0][:200]
+        raise UserError(f"{path}: damaged, or not a PyTorch checkpoint: {why}") from fault
 
 
 def _called(path: Path, *, zipped: bool) -> str:
-    """The first function or class that a pickle names and that is not there for tensors, found without running it."""
+    """The first function or class that a file names and that has nothing to do with tensors, or nothing. It is not run."""
     try:
         if zipped:
             with zipfile.ZipFile(path) as archive:
                 program = archive.read(next(member for member in archive.infolist() if Path(member.filename).name == "data.pkl"))
         else:
             program = path.read_bytes()
-        texts: list[str] = []
-        for operation, argument, _ in pickletools.genops(program):
-            if operation.name == "GLOBAL":
-                name = str(argument).replace(" ", ".")
-            elif operation.name == "STACK_GLOBAL":
-                name = ".".join(texts[-2:])
-            else:
-                if isinstance(argument, str):
-                    texts.append(argument)
-                continue
-            if not name.startswith(("torch._utils._rebuild", "torch.storage", "collections.OrderedDict")) and not name.endswith("Storage"):
+        for name in _globals(io.BytesIO(program)):
+            if not name.startswith(OF_TENSORS) and not name.endswith("Storage"):
                 return name
     except Exception:  # damaged, which the caller says
         return ""
     return ""
+
+
+def _globals(stream: io.BytesIO) -> Iterator[str]:
+    """What pickles, one after another in a stream, ask Python for by name."""
+    while True:
+        texts: list[str] = []
+        for operation, argument, _ in pickletools.genops(stream):
+            if operation.name == "GLOBAL":
+                yield str(argument).replace(" ", ".")
+            elif operation.name == "STACK_GLOBAL":
+                yield ".".join(texts[-2:])
+            elif isinstance(argument, str):
+                texts.append(argument)
 
 
 def _check_archive(path: Path) -> None:
