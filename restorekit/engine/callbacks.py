@@ -31,7 +31,7 @@ class Callback:
         """Step number `step`, counted from 1, has used `images` images."""
 
     def measured(self, step: int, signals: Mapping[str, float]) -> None:
-        """What the watch has measured in step number `step`, by name."""
+        """What was measured in step number `step`, by name."""
 
     def rescued(self, step: int, event: Event) -> None:
         """The watch has interfered after step number `step`; where that step could not be done, `step` was not called for it."""

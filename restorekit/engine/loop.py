@@ -140,9 +140,7 @@ def _step(run: Run, step: int, batch: Batch, rate: float, listeners: Sequence[Ca
     run.average.update(run.generator, step)
     for listener in listeners:
         listener.step(step + 1, outcome.terms, images=run.data.batch, learning_rate=rate)
-    if run.watch is None:
-        return None
-    signals, event = run.watch.look(step + 1, outcome, batch.sharp)
+    signals, event = (outcome.signals, None) if run.watch is None else run.watch.look(step + 1, outcome, batch.sharp)
     for listener in listeners:
         listener.measured(step + 1, signals)
     return event

@@ -15,8 +15,10 @@ from torch import Tensor
 
 import restorekit as rk
 from restorekit import seeding
+from restorekit.engine import neighbours
 from restorekit.engine.augment import KINDS, Augment, colour, cutout, pyramid, translation
-from restorekit.engine.callbacks import Callback
+from restorekit.engine.callbacks import Callback, history
+from restorekit.engine.report import diagrams
 from restorekit.engine.run import Run
 from restorekit.errors import ConfigError, TrainingError
 
@@ -320,3 +322,21 @@ def test_a_run_leaves_the_same_latents_through_time(tmp_path: Path) -> None:
     with Image.open(tmp_path / "report.png") as report, Image.open(tmp_path / "samples/000004.png") as last:
         assert report.height > 800
         assert last.size == (4 * 28 * 3 + 6 * 3, 4 * 28 * 3 + 6 * 3)
+
+
+def test_the_nearest_training_picture_is_the_nearest() -> None:
+    run = run_of()
+    among = neighbours.patches(run.patches, 40)
+    assert torch.equal(among[:4], run.patches.batch(0).sharp)
+    assert torch.equal(neighbours.nearest(among[7:9], among), among[7:9]), "copies of training pictures are found out"
+    made = torch.rand(3, 1, 28, 28, generator=torch.Generator().manual_seed(0))
+    for image, near in zip(made, neighbours.nearest(made, among), strict=True):
+        errors = [float((image - other).square().mean()) for other in among]
+        assert torch.equal(near, among[errors.index(min(errors))])
+
+
+def test_the_final_picture_has_both_losses_and_what_the_critic_says(tmp_path: Path) -> None:
+    rk.train(recipe(steps=20), out=tmp_path, device="cpu")
+    shown = {name for diagram in diagrams(history(tmp_path / "history.jsonl")) for name in diagram.curves}
+    wanted = {"fake", "critic real", "critic fake", "D(x)", "D(G(z))", "D(G(z)) after", "generator's gradient", "critic's gradient"}
+    assert wanted <= shown
