@@ -1,6 +1,6 @@
 """Three style pictures made by rule, so that they may go anywhere: brush strokes in a flow, stained glass, and ink on paper.
 
-    python benchmarks/style/paintings.py --out /tmp/paintings
+python benchmarks/style/paintings.py --out /tmp/paintings
 """
 
 from __future__ import annotations

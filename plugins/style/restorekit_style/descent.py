@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import contextlib
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from restorekit_style.objective import Objective
@@ -15,6 +17,15 @@ Watcher = Callable[[int, Mapping[str, float], Tensor], bool]
 
 WINDOW = 10
 """Evaluations over which progress is measured for the tolerance."""
+
+COARSE = 0.25
+"""Learning rate of the coarser levels of the pyramid over that of the pixels."""
+
+SMALLEST = 8
+"""Shorter side in pixels of the coarsest level of the pyramid."""
+
+FIRST = 0.01
+"""Mean change of a pixel in the first step of L-BFGS."""
 
 HISTORY = 20
 """Steps that L-BFGS remembers."""
@@ -79,48 +90,79 @@ def minimise(
         start: the picture ``(1, C, H, W)`` to begin with.
         optimizer: ``adam`` or ``lbfgs``.
         steps: evaluations of the objective at most.
-        learning_rate: of Adam, in units of the image range; it falls to a tenth by a cosine.
+        learning_rate: of Adam, in units of the image range.
         tolerance: stop when ten evaluations improved the best total by less than this share; 0 does all steps.
         watcher: is told of every evaluation.
     """
     watched = _Watched(objective, steps, tolerance, watcher)
     image = start.detach().clone(memory_format=torch.contiguous_format).requires_grad_()
-    try:
+    with contextlib.suppress(_Stop):
         (_adam if optimizer == "adam" else _lbfgs)(watched, image, steps, learning_rate)
-    except _Stop:
-        pass
     assert watched.best is not None
     return Outcome(watched.best.clamp(0, 1), watched.terms, len(watched.totals), watched.stopped)
 
 
 def _adam(watched: _Watched, image: Tensor, steps: int, learning_rate: float) -> None:
-    method = torch.optim.Adam([image], lr=learning_rate, betas=(0.9, 0.99))
-    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(method, steps, eta_min=learning_rate / 10)
+    """Adam on the levels of a pyramid whose sum is the picture.
+
+    Adam moves every variable by as much, whatever its gradient, so that on single pixels it is noise that moves first.
+    Coarse levels carry areas and their colours along.
+    """
+    levels = [torch.zeros_like(image)] + [image.new_zeros(*image.shape[:2], *size) for size in _coarser(image.shape[-2:])]
+    with torch.no_grad():
+        levels[0].copy_(image)
+    groups = [{"params": [level.requires_grad_()], "lr": learning_rate * (COARSE if i else 1)} for i, level in enumerate(levels)]
+    method = torch.optim.Adam(groups)
     while True:
-        _, image.grad = watched(image)
+        whole = _sum(levels)
+        _, gradient = watched(whole.detach())
+        method.zero_grad()
+        whole.backward(gradient)  # type: ignore[no-untyped-call]
         method.step()
-        schedule.step()
         with torch.no_grad():
-            image.clamp_(0, 1)
+            whole = _sum(levels)
+            levels[0].add_(whole.clamp(0, 1) - whole)
+
+
+def _coarser(size: Sequence[int]) -> list[tuple[int, int]]:
+    found = []
+    height, width = size
+    while min(height, width) >= 2 * SMALLEST:
+        height, width = height // 2, width // 2
+        found.append((height, width))
+    return found
+
+
+def _sum(levels: Sequence[Tensor]) -> Tensor:
+    first, *others = levels
+    above: Tensor | None = None
+    for level in reversed(others):
+        above = level if above is None else level + F.interpolate(above, level.shape[-2:], mode="bilinear")
+    return first if above is None else first + F.interpolate(above, first.shape[-2:], mode="bilinear")
 
 
 def _lbfgs(watched: _Watched, image: Tensor, steps: int, learning_rate: float) -> None:
-    while True:  # again from the best picture where a search along a line gave up
-        method = torch.optim.LBFGS(
-            [image],
+    # torch's first step is as long as the gradient over its sum, far too short for half a million pixels, and the line search
+    # spends evaluations on finding out. In these units it moves a pixel by `FIRST` on average; later steps do not depend on them.
+    unit = FIRST * image.numel()
+    scaled = (image.detach() / unit).requires_grad_()
+
+    def closure() -> float:
+        image = scaled.detach() * unit
+        total, gradient = watched(image.clamp(0, 1))
+        outwards = ((image <= 0) & (gradient > 0)) | ((image >= 1) & (gradient < 0))
+        scaled.grad = gradient.masked_fill_(outwards, 0) * unit
+        return total
+
+    before = -3
+    while len(watched.totals) > before + 2:  # again, without its memory, where a search along a line gave up
+        before = len(watched.totals)
+        torch.optim.LBFGS(
+            [scaled],
             max_iter=steps,
             max_eval=2 * steps,
             history_size=HISTORY,
             tolerance_grad=0,
             tolerance_change=0,
             line_search_fn="strong_wolfe",
-        )
-
-        def closure() -> float:
-            total, image.grad = watched(image)
-            return total
-
-        before = len(watched.totals)
-        method.step(closure)  # type: ignore[arg-type]
-        if len(watched.totals) - before <= 2:
-            return
+        ).step(closure)  # type: ignore[arg-type]

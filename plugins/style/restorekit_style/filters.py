@@ -10,7 +10,6 @@ import torch.nn.functional as F
 from annotated_types import Ge
 from torch import Tensor, nn
 
-
 from restorekit.interfaces import Features
 from restorekit_style.layers import check_layers
 

@@ -41,8 +41,8 @@ def default_features() -> Features:
         made: Features = rk.registry().create("features", "core/vgg19", pooling="average")
     except rk.UserError as fault:
         warnings.warn(
-            f"no pretrained features, so untrained filters (style/random-filters) take their place: they carry colour and texture, and know "
-            f"nothing of objects. For VGG-19: {fault}",
+            "no pretrained features, so untrained filters (style/random-filters) take their place: they carry colour and texture, "
+            f"and know nothing of objects. For VGG-19: {fault}",
             UserWarning,
             stacklevel=2,
         )
@@ -51,9 +51,9 @@ def default_features() -> Features:
 
 
 class Gatys(Restorer):
-    """Paints a photograph in the style of a reference picture: optimises pixels until a network sees the content of the one in
-    the textures of the other.
+    """Paints a photograph in the style of a reference picture, by optimising its pixels.
 
+    They change until a network sees the content of the one in the textures of the other.
     Gatys, Ecker & Bethge, "Image style transfer using convolutional neural networks", CVPR 2016,
     doi:10.1109/CVPR.2016.265. Content is the mean squared difference of maps over the mean square of the photograph's
     map; style the squared distance of statistics over their squared norm, averaged over layers; so that one
@@ -84,6 +84,7 @@ class Gatys(Restorer):
         tolerance: go on to the next scale when ten steps improved the total by less than this share; 0 does all steps.
         scales: how many sizes, each half of the next; null goes down to about 96 pixels.
         tile: pictures larger than this many pixels a side are worked through in tiles, for bounded memory.
+        border: mirrored pixels around the picture, on which falls what networks make of a border.
         precision: ``bf16`` or ``fp32``; ``auto`` takes bf16 where the processor has instructions for it.
         seed: of the noise.
 
@@ -105,7 +106,7 @@ class Gatys(Restorer):
         statistics: Literal["gram", "moments"] = "gram",
         content_weight: Annotated[float, Ge(0)] = 1.0,
         style_weight: Annotated[float, Gt(0)] = 30.0,
-        tv_weight: Annotated[float, Ge(0)] = 1.0,
+        tv_weight: Annotated[float, Ge(0)] = 20.0,
         reference_weights: tuple[Annotated[float, Ge(0)], ...] | None = None,
         style_scale: Annotated[float, Gt(0)] = 1.0,
         colours: Literal["style", "luminance", "histogram"] = "style",
@@ -117,6 +118,7 @@ class Gatys(Restorer):
         tolerance: Annotated[float, Ge(0)] = 0.0,
         scales: Annotated[int, Ge(1)] | None = None,
         tile: Annotated[int, Ge(64)] = 1024,
+        border: Annotated[int, Ge(0)] = 8,
         precision: Literal["auto", "fp32", "bf16"] = "auto",
         seed: Annotated[int, Ge(0)] = 0,
     ) -> None:
@@ -133,7 +135,7 @@ class Gatys(Restorer):
         self.features, self.reference_weights, self.style_scale, self.colours = features, reference_weights, style_scale, colours
         self.start, self.noise, self.seed = start, noise, seed
         self.optimizer, self.steps, self.learning_rate, self.tolerance = optimizer, steps, learning_rate, tolerance
-        self.scales, self.tile, self.precision = scales, tile, precision
+        self.scales, self.tile, self.border, self.precision = scales, tile, border, precision
 
     def to(self, device: torch.device | str) -> Self:
         """Move the network."""
@@ -192,9 +194,16 @@ class Gatys(Restorer):
         for size, count in zip(sizes, steps, strict=True):
             small = resized(content, size)
             image = self._beginning(small) if image is None else resized(image, size)
-            targets = style_targets(network, self.terms, [self._style(r, size) for r in references], shares, self.tile, MARGIN)
+            targets = style_targets(network, self.terms, [self._style(r, size) for r in references], shares, self.tile, MARGIN, self.border)
             objective = Objective(
-                network, self.terms, small, targets, mask=None if mask is None else resized(mask, size), tile=self.tile, margin=MARGIN
+                network,
+                self.terms,
+                small,
+                targets,
+                mask=None if mask is None else resized(mask, size),
+                tile=self.tile,
+                margin=MARGIN,
+                border=self.border,
             )
             outcome = self._minimise(objective, image, count, done, content.shape[-2:])
             image, done = outcome.image, done + count
@@ -251,7 +260,7 @@ class Gatys(Restorer):
                 continue
             empty = torch.zeros(1, image.shape[1], min(height, PLENTY), min(width, PLENTY), device=image.device)
             try:
-                network_maps(network, empty, self.terms.layers)
+                network_maps(network, empty, self.terms.layers, self.border)
             except (rk.UserError, RuntimeError) as fault:
                 raise rk.UserError(
                     f"{what}: {image.shape[-1]}×{image.shape[-2]}, {width}×{height} at the coarsest scale, is too small for the layers "

@@ -15,7 +15,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from restorekit.images import Degraded
 from restorekit.interfaces import Features
 from restorekit_style.statistics import SMALL, Statistic, positions, relative
 
@@ -83,6 +82,7 @@ class Objective:
         mask: ``(1, 1, H, W)``, 1 where the picture may change; elsewhere it stays `content`.
         tile: height and width of the part of the picture that is worked on at a time.
         margin: pixels around it that the network sees besides.
+        border: mirrored pixels around the picture.
     """
 
     def __init__(
@@ -95,17 +95,17 @@ class Objective:
         mask: Tensor | None = None,
         tile: int = 1024,
         margin: int = 64,
+        border: int = 0,
     ) -> None:
         self.features, self.terms, self.content, self.styles, self.mask = features, terms, content, styles, mask
         self.tiles = tiles_of(content.shape[-2:], tile, margin, mask)
-        self.evaluations = 0
+        self.border = border
         self._content_norm: dict[str, Tensor] = {}
         self._content_positions: dict[str, float] = {}
         self._keep_content()
 
     def value_and_gradient(self, image: Tensor) -> tuple[dict[str, float], Tensor]:
         """The weighted terms of `image` by name, ``total`` among them, and the gradient of the total."""
-        self.evaluations += 1
         image = self.composed(image.detach())
         terms = self.terms
         values: dict[str, Tensor] = {}
@@ -161,14 +161,14 @@ class Objective:
         content = image.new_zeros(())
         for layer in terms.content_layers if terms.content else ():
             error = (maps[layer] - tile.kept[layer]).float().square()
-            weight = _weight(tile.counts, error)
+            weight = _weight(tile.counts, self.border, error)
             error = error if weight is None else error * weight
             content = content + terms.content / len(terms.content_layers) * error.sum() / (
                 self._content_norm[layer] * self._content_positions[layer]
             )
         sums, counted = {}, {}
         for layer in terms.style_layers:
-            weight = _weight(tile.counts, maps[layer])
+            weight = _weight(tile.counts, self.border, maps[layer])
             sums[layer] = terms.statistic.sums(maps[layer], weight)
             counted[layer] = positions(maps[layer], weight)
         return content, sums, counted
@@ -190,7 +190,7 @@ class Objective:
             maps = self._maps(tile.of(self.content))
             for layer in self.terms.content_layers:
                 kept = tile.kept[layer] = maps[layer].clone()
-                weight = _weight(tile.counts, kept)
+                weight = _weight(tile.counts, self.border, kept)
                 energy = kept.float().square()
                 squares[layer] = squares[layer] + (energy if weight is None else energy * weight).sum()
                 counts[layer] += float(positions(kept, weight))
@@ -199,11 +199,17 @@ class Objective:
             self._content_norm[layer] = (squares[layer] / counts[layer]).clamp_min(SMALL)
 
     def _maps(self, image: Tensor) -> dict[str, Tensor]:
-        return network_maps(self.features, image, self.terms.layers)
+        return network_maps(self.features, image, self.terms.layers, self.border)
 
 
-def network_maps(features: Features, image: Tensor, layers: Sequence[str]) -> dict[str, Tensor]:
-    """Maps of `image`, which is brought to the memory order of the network's weights."""
+def network_maps(features: Features, image: Tensor, layers: Sequence[str], border: int) -> dict[str, Tensor]:
+    """Maps of `image` with a mirrored border, in the memory order of the network's weights.
+
+    Networks see zeros beyond a border, or leave out the last columns; what comes of that falls on the mirrored pixels.
+    """
+    if border:
+        mirrored = min(image.shape[-2:]) > border
+        image = F.pad(image, (border,) * 4, mode="reflect" if mirrored else "replicate")
     first = next((p for p in features.parameters() if p.ndim == 4 and p.shape[1] > 1), None)
     ordered = first is not None and first.is_contiguous(memory_format=torch.channels_last)
     return features(image.contiguous(memory_format=torch.channels_last) if ordered else image, layers)
@@ -211,7 +217,7 @@ def network_maps(features: Features, image: Tensor, layers: Sequence[str]) -> di
 
 @torch.no_grad()
 def style_targets(
-    features: Features, terms: Terms, styles: Sequence[Tensor], shares: Sequence[float], tile: int, margin: int
+    features: Features, terms: Terms, styles: Sequence[Tensor], shares: Sequence[float], tile: int, margin: int, border: int
 ) -> dict[str, Tensor]:
     """The statistics that are wanted: those of the style images ``(1, 1 or 3, h, w)``, mixed by their shares.
 
@@ -222,15 +228,16 @@ def style_targets(
         shares: one for each of them, summing to 1.
         tile: height and width worked on at a time.
         margin: pixels around it.
+        border: mirrored pixels around each.
     """
     wanted: dict[str, Tensor] = {}
     for image, share in zip(styles, shares, strict=True):
         total: dict[str, Tensor] = {}
         counted: dict[str, Tensor | float] = {}
         for part in tiles_of(image.shape[-2:], tile, margin, None):
-            maps = network_maps(features, part.of(image), terms.style_layers)
+            maps = network_maps(features, part.of(image), terms.style_layers, border)
             for layer in terms.style_layers:
-                weight = _weight(part.counts, maps[layer])
+                weight = _weight(part.counts, border, maps[layer])
                 value = terms.statistic.sums(maps[layer], weight)
                 total[layer] = total[layer] + value if layer in total else value
                 counted[layer] = counted.get(layer, 0.0) + positions(maps[layer], weight)
@@ -262,9 +269,11 @@ def tiles_of(size: tuple[int, int] | torch.Size, tile: int, margin: int, mask: T
     return found
 
 
-def _weight(counts: Tensor | None, maps: Tensor) -> Tensor | None:
+def _weight(counts: Tensor | None, border: int, maps: Tensor) -> Tensor | None:
     """`counts` at the resolution of `maps`."""
-    return None if counts is None else F.adaptive_avg_pool2d(counts.to(maps.device, torch.float32), maps.shape[-2:])
+    if counts is None:
+        return None
+    return F.adaptive_avg_pool2d(F.pad(counts.to(maps.device, torch.float32), (border,) * 4, mode="replicate"), maps.shape[-2:])
 
 
 def _total(values: Mapping[str, Tensor]) -> Tensor:
