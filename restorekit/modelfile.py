@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from restorekit import config, discovery, files, remote
+from restorekit import config, discovery, files, remote, seeding
 from restorekit.errors import ImageError, UserError
 from restorekit.images import check_image, pad_reflect
 from restorekit.interfaces import Critic, Generator
@@ -306,6 +306,7 @@ def assemble(kind: str, spec: Mapping[str, Any], tensors: Mapping[str, Tensor], 
     whole = {name: value.to(wanted[name].dtype, copy=True) for name, value in tensors.items()}
     network.load_state_dict(whole, assign=True)
     if any(buffer.is_meta for buffer in network.buffers()):  # constants that are no state are made on a real device
-        network = config.build_spec(kind, spec, registry=registry, where=kind)
+        with seeding.seeded("load"):  # its first weights are drawn, and replaced at once
+            network = config.build_spec(kind, spec, registry=registry, where=kind)
         network.load_state_dict(whole)
     return network.eval()

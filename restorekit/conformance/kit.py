@@ -10,7 +10,7 @@ from functools import partial
 from typing import Any, Literal
 
 from restorekit import discovery, seeding
-from restorekit.conformance import arguments, common, estimators, features, networks, plugins, scores, training
+from restorekit.conformance import arguments, common, estimators, features, importers, networks, plugins, scores, training
 from restorekit.conformance import degradations as degradation_checks
 from restorekit.conformance import restorers as restorer_checks
 from restorekit.conformance.subject import Check, Failed, Skipped, Subject
@@ -23,7 +23,7 @@ PLUGIN = "plugin"
 """Kind of a result that concerns a plugin as a whole."""
 
 CHECKS: Mapping[str, tuple[Check, ...]] = {
-    "generator": networks.GENERATOR,
+    "generator": (*networks.GENERATOR, importers.importer_tells_strangers_apart),
     "critic": networks.CRITIC,
     "features": features.FEATURES,
     "estimator": estimators.ESTIMATOR,

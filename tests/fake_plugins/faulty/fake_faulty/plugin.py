@@ -64,6 +64,8 @@ def _networks() -> Iterator[Part]:
         ("local-is-true--branch", "StartsAtZero"),
     ):
         yield part("generator", name, f"generators:{target}")
+    for name, importer in (("", "takes_everything"), ("--asks", "asks_at_once"), ("--absent", "no_such_function")):
+        yield part("generator", f"importer-tells-strangers-apart{name}", "generators:Sound", importer=f"{HERE}.importing:{importer}")
     for name, target in (
         ("logit-maps", "Averaged"),
         ("logit-maps--tensor", "NoTuple"),
