@@ -3,7 +3,8 @@
     python benchmarks/speed/restore_720p.py [--threads 2] [--repeats 3] [--only resnet9 ...]
 
 A photograph of 1280×720 is restored whole, in float32 and in bfloat16 (autocast), each time in a process of its own. They
-take turns, so that a busy machine slows all of them alike: compare the ratios. Peak memory is the process's largest
+take turns, so that a busy machine slows all of them alike: compare the ratios. The processor's seconds, of all cores
+together, suffer less from other work. Peak memory is the process's largest
 resident size less what it held before the first restoration, when the network and the libraries were loaded already.
 Multiply-adds are those of convolutions and matrix products at 256×256, as torch counts them. The networks' weights are
 random, which changes none of the figures; the shipped model estimates the PSF as well, whose Fourier transforms are not
@@ -15,6 +16,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import json
+import os
 import resource
 import statistics
 import subprocess
@@ -22,24 +24,22 @@ import sys
 import time
 from typing import Any
 
-PUBLISHED = {"taps": "published", "weights": "random"}
-MEASURED: dict[str, tuple[str, dict[str, Any]]] = {
-    "resnet9": ("generator", {}),
-    "resnet9, `upsample: shuffle`": ("generator", {"upsample": "shuffle"}),
-    "resnet9, `upsample: transposed`, as in the paper": ("generator", {"upsample": "transposed"}),
-    "resnet9, the same with one convolution a block, as in the code": (
-        "generator",
-        {"upsample": "transposed", "convolutions_per_block": 1},
-    ),
-    "unet256": ("generator", {}),
-    "fpn over MobileNet-v2, as released": ("generator", {"backbone": "mobilenetv2_100", "width": 128, **PUBLISHED}),
-    "fpn over Inception-ResNet-v2, as released": ("generator", {"backbone": "inception_resnet_v2", "width": 256, **PUBLISHED}),
-    "compact, one stage without an estimator": ("generator", {}),
-    "shipped: the PSF estimated, and networks around it": ("restorer", {}),
-    "gated": ("generator", {}),
-    "gated, `window: 384`": ("generator", {"window": 384}),
+RELEASED = {"taps": "published", "weights": "random"}
+PAPER = {"upsample": "transposed"}
+MEASURED: dict[str, tuple[str, str, dict[str, Any]]] = {
+    "resnet9": ("generator", "resnet9", {}),
+    "resnet9, `upsample: shuffle`": ("generator", "resnet9", {"upsample": "shuffle"}),
+    "resnet9, `upsample: transposed`, as in the paper": ("generator", "resnet9", PAPER),
+    "resnet9, one convolution a block too, as in the code": ("generator", "resnet9", {**PAPER, "convolutions_per_block": 1}),
+    "unet256": ("generator", "unet256", {}),
+    "fpn over MobileNet-v2, as released": ("generator", "fpn", {"backbone": "mobilenetv2_100", "width": 128, **RELEASED}),
+    "fpn over Inception-ResNet-v2, as released": ("generator", "fpn", {"backbone": "inception_resnet_v2", "width": 256, **RELEASED}),
+    "gated": ("generator", "gated", {}),
+    "gated, `window: 384`": ("generator", "gated", {"window": 384}),
+    "compact, one stage without an estimator": ("generator", "compact", {}),
+    "shipped: the PSF estimated, and networks around it": ("restorer", "shipped", {}),
 }
-"""Kind of part and options; a label begins with the part's name."""
+"""Kind of part, its name and options, by what the table calls it."""
 
 PRECISIONS = ("fp32", "bf16")
 
@@ -48,8 +48,8 @@ def made(label: str) -> Any:
     import restorekit as rk
     from restorekit.recipes import Recipe
 
-    kind, options = MEASURED[label]
-    part = rk.registry().create(kind, f"deblurgan/{label.replace(':', ',').split(',')[0].split(' ')[0]}", **options)
+    kind, name, options = MEASURED[label]
+    part = rk.registry().create(kind, f"deblurgan/{name}", **options)
     return part.model if kind == "restorer" else rk.Model(part.eval(), Recipe({}))
 
 
@@ -62,10 +62,10 @@ def measure(label: str, precision: str, threads: int) -> dict[str, float]:
     with torch.autocast("cpu", torch.bfloat16) if precision == "bf16" else contextlib.nullcontext():
         model.restore(image[..., :256, :256])
         before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-        start = time.perf_counter()
+        start, used = time.perf_counter(), time.process_time()
         model.restore(image)
-        seconds = time.perf_counter() - start
-    return {"seconds": seconds, "extra": (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024}
+        seconds, used = time.perf_counter() - start, time.process_time() - used
+    return {"seconds": seconds, "used": used, "extra": (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024}
 
 
 def count(label: str) -> dict[str, float]:
@@ -81,7 +81,9 @@ def count(label: str) -> dict[str, float]:
 
 def alone(*arguments: str) -> dict[str, float]:
     """What this script prints for these arguments in a process of its own."""
-    done = subprocess.run([sys.executable, __file__, *arguments], check=True, stdout=subprocess.PIPE, text=True)
+    # A thread that waits for one which the system has put aside would use up the processor's time meanwhile.
+    environment = {**os.environ, "OMP_WAIT_POLICY": "passive"}
+    done = subprocess.run([sys.executable, __file__, *arguments], check=True, stdout=subprocess.PIPE, text=True, env=environment)
     found: dict[str, float] = json.loads(done.stdout)
     return found
 
@@ -90,7 +92,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument("--only", nargs="+", default=[""], metavar="PART", help="those whose names begin so")
+    parser.add_argument("--only", nargs="+", metavar="PART", help="such as fpn")
     parser.add_argument("--one", nargs=2, metavar=("LABEL", "PRECISION"), help=argparse.SUPPRESS)
     parser.add_argument("--count", metavar="LABEL", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
@@ -100,28 +102,23 @@ def main() -> None:
     if arguments.count:
         print(json.dumps(count(arguments.count)))
         return
-    labels = [label for label in MEASURED if label.startswith(tuple(arguments.only))]
+    labels = [label for label, (_, name, _) in MEASURED.items() if arguments.only is None or name in arguments.only]
     runs: dict[tuple[str, str], list[dict[str, float]]] = {(label, precision): [] for label in labels for precision in PRECISIONS}
     for turn in range(arguments.repeats):
         for (label, precision), found in runs.items():
             found.append(alone("--one", label, precision, "--threads", str(arguments.threads)))
             print(f"{turn + 1}/{arguments.repeats} {label}, {precision}: {found[-1]['seconds']:.2f} s", file=sys.stderr, flush=True)
-    print("| network | parameters, M | multiply-adds at 256×256, G | seconds, fp32 | bf16 | peak memory, MB, fp32 | bf16 |")
-    print("|---|---|---|---|---|---|---|")
+    print("| network | parameters, M | multiply-adds at 256×256, G | seconds, fp32 | bf16 | of processors, fp32 | bf16 | MB, fp32 | bf16 |")
+    print("|---|---|---|---|---|---|---|---|---|")
     for label in labels:
         counted = alone("--count", label)
-        seconds, extra = (
-            [statistics.median(run[key] for run in runs[label, precision]) for precision in PRECISIONS] for key in ("seconds", "extra")
-        )
-        cells = [f"{counted['weights']:.2f}", f"{counted['products']:.1f}", *(f"{s:.1f}" for s in seconds), *(f"{m:.0f}" for m in extra)]
+        cells = [f"{counted['weights']:.2f}", f"{counted['products']:.1f}"]
+        for key, form in (("seconds", ".1f"), ("used", ".1f"), ("extra", ".0f")):
+            cells += [format(statistics.median(run[key] for run in runs[label, precision]), form) for precision in PRECISIONS]
         print(f"| {label} | {' | '.join(cells)} |")
-    spreads = [
-        max(run["seconds"] for run in found) / statistics.median(run["seconds"] for run in found)
-        for found in runs.values()
-        if len(found) > 1
-    ]
-    if spreads:
-        print(f"\nMedians of {arguments.repeats}; the slowest run took up to {max(spreads):.1f} times the median.")
+    medians = [(found, statistics.median(run["seconds"] for run in found)) for found in runs.values()]
+    quickest, slowest = (pick(pick(run["seconds"] for run in found) / median for found, median in medians) for pick in (min, max))
+    print(f"\nMedians of {arguments.repeats}. Single runs took {quickest:.2f} to {slowest:.2f} times as long as their median.")
 
 
 if __name__ == "__main__":
