@@ -107,7 +107,7 @@ class Model:
         return next(self.generator.parameters()).device
 
     @torch.no_grad()
-    def restore(self, image: Tensor, *, tile: int | None = None) -> Tensor:
+    def restore(self, image: Tensor, *, tile: int | None = None, given: Tensor | None = None) -> Tensor:
         """Restore ``(N, C, H, W)``: padded to a size that the network takes, cropped back, clamped.
 
         A grey image given to an RGB network is repeated, and averaged afterwards; the channels of an RGB image given to a
@@ -118,13 +118,14 @@ class Model:
             tile: side of the tiles, in pixels, in which larger images are restored, so that memory stays bounded; None
                 restores the whole at once. Tiles overlap and fade into each other, and differ from the whole where a
                 network looks further than a quarter of the overlap.
+            given: what the generator is conditioned on, for one that is: labels ``(N,)``, or reference pictures.
         """
         generator = self.generator
         if generator.consumes != "image":
             raise ImageError(f"{self.recipe.content['generator']['part']} makes images from a latent vector and restores none")
         check_image(image)
         if image.shape[1] == 3 and generator.channels == 1:
-            return torch.cat([self.restore(channel, tile=tile) for channel in torch.split(image, 1, 1)], 1)
+            return torch.cat([self.restore(channel, tile=tile, given=given) for channel in torch.split(image, 1, 1)], 1)
         grey = image.shape[1] == 1 and generator.channels == 3
         if grey:
             image = image.expand(-1, 3, -1, -1)
@@ -133,17 +134,24 @@ class Model:
         size = generator.size
         padded = pad_reflect(image, *size.padding(height, width))
         if tile is None or size.fixed is not None:
-            made = self._finest(padded)
+            made = self._finest(padded, given)
         else:
             side = max(tile, size.minimum)
             side += -side % size.multiple_of
             overlap = min(OVERLAP, side // 4)
-            made = tiled(self._finest, padded, side=side, overlap=overlap, scale=generator.scale, multiple_of=size.multiple_of)
+            made = tiled(
+                lambda part: self._finest(part, given),
+                padded,
+                side=side,
+                overlap=overlap,
+                scale=generator.scale,
+                multiple_of=size.multiple_of,
+            )
         result = made[..., : height * generator.scale, : width * generator.scale].clamp(0, 1)
         return result.mean(1, keepdim=True) if grey else result
 
-    def _finest(self, image: Tensor) -> Tensor:
-        made = self.generator(image)
+    def _finest(self, image: Tensor, given: Tensor | None) -> Tensor:
+        made = self.generator(image) if given is None else self.generator(image, given)
         finest: Tensor = made[-1] if isinstance(made, tuple) else made
         return finest.float()
 
@@ -270,6 +278,21 @@ def load(path: str | Path, *, device: str | torch.device = "cpu", registry: Regi
     return model.to(device)
 
 
+def _without_sources(kind: str, spec: Mapping[str, Any], registry: Registry) -> dict[str, Any]:
+    """`spec` without the files and downloads of feature networks inside, whose weights are among those of the whole."""
+    kept = dict(spec)
+    if kind == "features":
+        return {**kept, "weights": "random"} if "weights" in kept else kept
+    try:
+        options = config.options_of(registry.find(kind, kept["part"]).load())
+    except UserError:
+        return kept  # building says what is wrong with it
+    for name, option in options.items():
+        if option.slot is not None and not option.slot.many and isinstance(kept.get(name), Mapping):
+            kept[name] = _without_sources(option.slot.kind, kept[name], registry)
+    return kept
+
+
 def _require_plugin(header: Header, part: str, registry: Registry) -> None:
     namespace = part.partition("/")[0]
     if namespace in {plugin.namespace for plugin in registry.plugins} or namespace in {p.namespace for p in registry.problems}:
@@ -286,6 +309,7 @@ def assemble(kind: str, spec: Mapping[str, Any], tensors: Mapping[str, Tensor], 
     Raises:
         UserError: the specification does not fit the part, or the tensors not the network; `path` is what the message blames.
     """
+    spec = _without_sources(kind, spec, registry)
     try:
         with torch.device("meta"):
             network = config.build_spec(kind, spec, registry=registry, where=kind)

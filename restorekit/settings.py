@@ -40,6 +40,9 @@ class DataSettings:
         fixed_degradation: damage each photograph once, as a whole, as if it had come as a pair, instead of afresh for
             every patch.
         holdout: share of the training images that is held out where `validation` is null.
+        reference: a picture, a folder of pictures or a list of them, of which every patch gets one as its `reference`, for
+            losses and generators that read it, such as those of style; a generator with `classes` gets its number.
+        reference_side: height and width that they are brought to; null for `crop`.
         crop: height and width of a training patch, in pixels of the sharp image.
         batch: patches a step.
         flips: mirror and turn patches by multiples of 90°; ``mirror`` only mirrors them left and right.
@@ -67,6 +70,8 @@ class DataSettings:
     synthetic_share: Annotated[float, Ge(0), Lt(1)] = 0.0
     fixed_degradation: bool = False
     holdout: Annotated[float, Gt(0), Lt(1)] = 0.1
+    reference: str | tuple[str, ...] | None = None
+    reference_side: Annotated[int, Ge(8)] | None = None
     crop: Annotated[int, Ge(8)] = 128
     batch: Annotated[int, Ge(1)] = 8
     flips: bool | Literal["mirror"] = True

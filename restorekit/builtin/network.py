@@ -24,25 +24,45 @@ class Network(Restorer):
             generators built in Python.
         tile: side of the tiles, in pixels, in which larger images are restored to save memory; None restores the whole
             at once.
+        style: which of its styles or classes a network that has several makes, from 0.
 
     Raises:
         ValueError: neither or both are given.
         UserError: the file is no model file, or its plugin is missing.
     """
 
-    def __init__(self, *, file: Path | None = None, generator: Generator | None = None, tile: Annotated[int, Ge(16)] | None = None) -> None:
+    def __init__(
+        self,
+        *,
+        file: Path | None = None,
+        generator: Generator | None = None,
+        tile: Annotated[int, Ge(16)] | None = None,
+        style: Annotated[int, Ge(0)] = 0,
+    ) -> None:
         if (file is None) == (generator is None):
             raise ValueError("give file (a model file) or generator, one of the two")
         if file is not None:
             self.model = modelfile.load(file)
         elif generator is not None:
             self.model = modelfile.Model(generator.eval(), Recipe({"generator": {"part": type(generator).__name__}}))
-        self.tile = tile
+        self.tile, self.style = tile, style
+        network = self.model.generator
+        if style and style >= network.classes:
+            raise ValueError(
+                f"style: got {style}; this network has {network.classes or 'no'} styles" + (", from 0" if network.classes else "")
+            )
+        self.uses = frozenset({"reference"}) if network.guided else frozenset()
         self.scale = self.model.generator.scale
 
     def restore(self, degraded: Degraded) -> Tensor:
         """The network's output for the image."""
-        return self.model.restore(degraded.image, tile=self.tile)
+        given: Tensor | None = None
+        if self.model.generator.guided:
+            given = degraded.need("reference")
+            given = (given if given.shape[1] == 3 else given.expand(-1, 3, -1, -1)).expand(len(degraded.image), -1, -1, -1)
+        elif self.model.generator.classes:
+            given = torch.full((len(degraded.image),), self.style, device=degraded.image.device)
+        return self.model.restore(degraded.image, tile=self.tile, given=given)
 
     def to(self, device: torch.device | str) -> Self:
         """Move the network."""

@@ -48,7 +48,9 @@ def finest(made: Tensor | tuple[Tensor, ...]) -> Tensor:
 
 
 def labels(network: Generator | Critic, n: int) -> Tensor | None:
-    """A class label ``(n,)`` for each image, or None where the network takes none."""
+    """A class label ``(n,)`` for each image, a picture for each where it is guided by one, or None where the network takes neither."""
+    if isinstance(network, Generator) and network.guided:
+        return photo(n, 40, 56, name="reference")
     return torch.arange(n) % network.classes if network.classes else None
 
 

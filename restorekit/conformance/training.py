@@ -66,6 +66,7 @@ def _one(given: Degraded, i: int) -> Degraded:
         None if given.mask is None else given.mask[pick],
         {name: value[pick] for name, value in given.params.items()},
         None if given.reference is None else given.reference[pick],
+        tuple(reference[pick] for reference in given.references),
     )
 
 

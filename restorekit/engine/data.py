@@ -12,6 +12,7 @@ from torch import Tensor
 from restorekit import seeding
 from restorekit.datasets.photographs import Photographs, Pixels, Sample
 from restorekit.engine.patches import Colours, cut, draw_colours, draw_place, recolour
+from restorekit.engine.references import References
 from restorekit.errors import ImageError, TrainingError
 from restorekit.images import Degraded
 from restorekit.interfaces import Degradation
@@ -70,7 +71,8 @@ class PatchSource:
         synthetic: photographs for ``settings.synthetic_share`` of the patches, beside the pairs of `images`.
         share: which of how many equal parts of each batch is made, as the rank and number of processes; together they are
             the batch that one process makes.
-        labels: whether batches have the photographs' class labels.
+        labels: whether batches have the photographs' class labels, or the numbers of their references where there are any.
+        references: of which every patch gets one, or None.
     """
 
     def __init__(
@@ -82,8 +84,9 @@ class PatchSource:
         synthetic: Photographs | None = None,
         share: tuple[int, int] = (0, 1),
         labels: bool = False,
+        references: References | None = None,
     ) -> None:
-        self.labels = labels
+        self.labels, self.references = labels, references
         self.images, self.synthetic, self.settings, self.degradation, self.seed = images, synthetic, settings, degradation, seed
         rank, world = share
         self.own = range(rank * settings.batch // world, (rank + 1) * settings.batch // world)
@@ -122,7 +125,11 @@ class PatchSource:
         if real:
             parts.append((real, _real([patches[i] for i in real])))
         batch = parts[0][1] if len(parts) == 1 else _merged(parts)
-        if self.labels:
+        if self.references is not None:
+            batch = with_references(
+                batch, self.references, [self.references.drawn(step, number) for number in self.own], labels=self.labels
+            )
+        elif self.labels:
             batch = replace(batch, labels=torch.tensor([patches[number].label for number in self.own]))
         if not self.settings.sharp_share:
             return batch
@@ -150,7 +157,7 @@ class PatchSource:
     def _patch(self, step: int, number: int) -> _Patch:
         images, index = self._chosen(step * self.settings.batch + number)
         index, sample = self._read(images, index, step, number)
-        label = images.label(index) if self.labels else 0
+        label = images.label(index) if self.labels and self.references is None else 0
         settings = self.settings
         rng = seeding.generator(self.seed, "patch", step, number)
         scale = 1 if sample.degraded is None else self.scale
@@ -214,6 +221,12 @@ def _merged(parts: list[tuple[list[int], Batch]]) -> Batch:
         return Batch(sharp, Degraded(image))
     whole = [torch.zeros_like(batch.degraded.image[:, :1]) if mask is None else mask for (_, batch), mask in zip(parts, masks, strict=True)]
     return Batch(sharp, Degraded(image, torch.cat(whole)[order]))
+
+
+def with_references(batch: Batch, references: References, chosen: list[int], *, labels: bool) -> Batch:
+    """The batch with the chosen pictures as its references and, if `labels`, their numbers as its labels."""
+    degraded = replace(batch.degraded, reference=references.taken(chosen))
+    return replace(batch, degraded=degraded, labels=torch.tensor(chosen) if labels else batch.labels)
 
 
 @dataclass(frozen=True)

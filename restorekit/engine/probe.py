@@ -36,7 +36,7 @@ class FixedSet:
         autocast: makes the context in which the network runs.
         targets: what the outputs should be, or None where there is nothing to compare them with.
         losses: of the outputs, or None likewise.
-        labels: of the outputs ``(N,)``, or None where the generator takes none.
+        given: what the generator is conditioned on, labels ``(N,)`` or references, or None where it takes none.
     """
 
     def __init__(
@@ -46,10 +46,10 @@ class FixedSet:
         autocast: Callable[[], AbstractContextManager[object]],
         targets: Tensor | None = None,
         losses: Callable[[Tensor], Tensor] | None = None,
-        labels: Tensor | None = None,
+        given: Tensor | None = None,
     ) -> None:
         self.generator, self.inputs, self.autocast, self.targets, self.losses = generator, inputs, autocast, targets, losses
-        self.labels = labels
+        self.given = given
 
     @torch.no_grad()
     def look(self, real: Tensor | None = None) -> dict[str, float]:
@@ -65,7 +65,7 @@ class FixedSet:
         training = self.generator.training
         self.generator.eval()
         with self.autocast():
-            given = () if self.labels is None else (self.labels,)
+            given = () if self.given is None else (self.given,)
             made = self.generator.forward(self.inputs, *given)  # not called: a compiled network would be compiled again
         self.generator.train(training)
         outputs = (made[-1] if isinstance(made, tuple) else made).float()
@@ -121,8 +121,11 @@ def fixed_patches(pairs: Sequence[Batch], size: SizeRule, *, crop: int, pixels: 
         values = [pair.degraded.params[name] for pair in found]
         if len({value.shape for value in values}) == 1:
             params[name] = torch.cat(values)
-    degraded = Degraded(torch.cat([pair.degraded.image for pair in found]), torch.cat(masks) if masks else None, params)
-    return Batch(torch.cat([pair.sharp for pair in found]), degraded)
+    references = [pair.degraded.reference for pair in found if pair.degraded.reference is not None]
+    reference = torch.cat(references) if references else None
+    degraded = Degraded(torch.cat([pair.degraded.image for pair in found]), torch.cat(masks) if masks else None, params, reference)
+    labels = [pair.labels for pair in found if pair.labels is not None]
+    return Batch(torch.cat([pair.sharp for pair in found]), degraded, torch.cat(labels) if labels else None)
 
 
 def _corner(pair: Batch, height: int, width: int, lower: bool) -> Batch:
@@ -134,7 +137,8 @@ def _corner(pair: Batch, height: int, width: int, lower: bool) -> Batch:
         return image[..., -h:, -w:] if lower else image[..., :h, :w]
 
     mask = None if pair.degraded.mask is None else cut(pair.degraded.mask, 1)
-    return Batch(cut(pair.sharp, scale), Degraded(cut(pair.degraded.image, 1), mask, pair.degraded.params))
+    degraded = Degraded(cut(pair.degraded.image, 1), mask, pair.degraded.params, pair.degraded.reference)
+    return Batch(cut(pair.sharp, scale), degraded, pair.labels)
 
 
 class Ear:

@@ -29,7 +29,7 @@ from restorekit.engine.probe import FixedSet, fixed_patches
 from restorekit.engine.schedule import schedule
 from restorekit.engine.sharing import SharedFeatures, build_losses
 from restorekit.engine.sources import open_sources
-from restorekit.engine.steps import Game, Step, Term, term_names, unwrapped
+from restorekit.engine.steps import Game, Step, Term, given_of, term_names, unwrapped
 from restorekit.engine.watch import Watch
 from restorekit.errors import TrainingError
 from restorekit.interfaces import Adversarial, Critic, Degradation, Generator, Metric
@@ -143,7 +143,7 @@ class Run:
             few = slice(max(2, data.batch))
             labels = self.fixed_labels()
             fixed: FixedSet | None = FixedSet(
-                self.generator, self.fixed_latent()[few], self._autocast, labels=None if labels is None else labels[few]
+                self.generator, self.fixed_latent()[few], self._autocast, given=None if labels is None else labels[few]
             )
         else:
             crop = data.crop // self.generator.scale
@@ -155,7 +155,8 @@ class Run:
 
     def _fixed(self, batch: Batch) -> FixedSet:
         losses = (lambda outputs: self.step.losses(outputs, batch)) if self.step.compared else None
-        return FixedSet(self.generator, batch.degraded.image, self._autocast, batch.sharp, losses)
+        given = given_of(self.generator, batch)
+        return FixedSet(self.generator, batch.degraded.image, self._autocast, batch.sharp, losses, given)
 
     def _autocast(self) -> AbstractContextManager[object]:
         # Not Fabric's own mixed precision: that would reach into gradient penalties, which stay in float32.
@@ -294,12 +295,13 @@ class Run:
         for pair in self.pairs[:images][self.crew.rank :: self.crew.world]:
             batch = pair.to(self.device)
             with self._autocast():
-                restored = model.restore(batch.degraded.image)
+                given = given_of(self.average.average, batch)
+                restored = model.restore(batch.degraded.image, given=given)
             values["PSNR"].append(float(self.metric(restored, batch.sharp)))
             if restored.shape == batch.degraded.image.shape:
                 values["PSNR of input"].append(float(self.metric(batch.degraded.image, batch.sharp)))
             if self.data.sharp_share:
-                values["PSNR on sharp"].append(float(self.metric(model.restore(batch.sharp), batch.sharp)))
+                values["PSNR on sharp"].append(float(self.metric(model.restore(batch.sharp, given=given), batch.sharp)))
             if len(rows) < SHOWN:
                 rows.append((batch.degraded.image[0], restored[0], batch.sharp[0]))
         finite = {name: [v for v in found if math.isfinite(v)] for name, found in values.items()}

@@ -13,8 +13,9 @@ import torch
 from restorekit.datasets import layouts
 from restorekit.datasets.layouts import Listing
 from restorekit.datasets.photographs import Photographs
-from restorekit.engine.data import Batch, FixedDamage, PatchSource, validation_pairs
+from restorekit.engine.data import Batch, FixedDamage, PatchSource, validation_pairs, with_references
 from restorekit.engine.reading import ReadAhead, workers_for
+from restorekit.engine.references import read_references
 from restorekit.errors import TrainingError
 from restorekit.interfaces import Degradation, Generator
 from restorekit.settings import BUNDLED, BUNDLED_SETS, DataSettings
@@ -129,14 +130,24 @@ def open_sources(
             synthetic = synthetic.damaged_by(fixed)
         synthetic.keep(settings.memory - taken)
     made = None if images.paired and (synthetic is None or synthetic.paired) else degradation
-    if generator.classes and len(images.classes) != generator.classes:
+    references = read_references(settings, seed)
+    if references is not None and generator.classes not in (0, len(references.pictures)):
+        raise TrainingError(
+            f"generator.classes: {generator.classes}, and data.reference names {len(references.pictures)} picture(s); make them equal"
+        )
+    if references is None and generator.guided:
+        raise TrainingError("data.reference: missing; this generator is guided by a picture. Give --set data.reference=FILE, or a folder")
+    if references is None and generator.classes and len(images.classes) != generator.classes:
         names = ", ".join(images.classes[:5]) + (" …" if len(images.classes) > 5 else "")
         raise TrainingError(
             f"generator.classes: {generator.classes}, and {train.folder} holds {len(images.classes)} classes, a folder each: {names}. "
             f"Set generator.classes={len(images.classes)} and the critic's likewise, or sort the pictures into {generator.classes} folders"
         )
-    patches = PatchSource(images, settings, made, seed, synthetic, share, labels=generator.classes > 0)
+    patches = PatchSource(images, settings, made, seed, synthetic, share, labels=generator.classes > 0, references=references)
     pairs = [] if generator.consumes == "latent" else validation_pairs(held_out, settings, degradation, seed)
+    if references is not None:
+        each = len(references.pictures)
+        pairs = [with_references(pair, references, [i % each], labels=generator.classes > 0) for i, pair in enumerate(pairs)]
     known = patches.unreadable
     _list({**known, **held_out.failures}.values())
     workers = workers_for(settings.workers, device, beside)

@@ -19,7 +19,7 @@ from restorekit.engine.microbatches import MicroBatch, divide
 from restorekit.engine.players import Player
 from restorekit.engine.probe import SIGN, Ear
 from restorekit.engine.sharing import SharedFeatures
-from restorekit.interfaces import Adversarial, Critic, Loss
+from restorekit.interfaces import Adversarial, Critic, Generator, Loss
 from restorekit.interfaces.adversarial import Images
 
 Autocast = Callable[[], AbstractContextManager[object]]
@@ -233,8 +233,14 @@ class _Untouched(nn.Module):
 
 def _made(network: nn.Module, part: MicroBatch) -> Images:
     x = part.batch.degraded.image if part.latent is None else part.latent
-    made: Images = network(x) if part.batch.labels is None else network(x, part.batch.labels)
+    given = given_of(unwrapped(network), part.batch)
+    made: Images = network(x) if given is None else network(x, given)
     return made
+
+
+def given_of(generator: Generator, batch: Batch) -> Tensor | None:
+    """What the generator is conditioned on beside its input: a reference picture, class labels, or nothing."""
+    return batch.degraded.reference if generator.guided else batch.labels
 
 
 def _add(sums: dict[str, Tensor], terms: Mapping[str, Tensor], count: int) -> None:

@@ -22,6 +22,7 @@ class Generator(nn.Module, ABC):
         local: whether an output pixel depends only on a finite neighbourhood of the input.
         latent: length Z of the latent vector; 0 for image generators.
         classes: how many class labels or styles `given` chooses from; 0 where it is no label.
+        guided: whether `given` is a picture that guides it, such as a style, of any size.
     """
 
     consumes: Literal["image", "latent"] = "image"
@@ -31,6 +32,7 @@ class Generator(nn.Module, ABC):
     local: bool = False
     latent: int = 0
     classes: int = 0
+    guided: bool = False
 
     @abstractmethod
     def forward(self, x: Tensor, given: Tensor | None = None) -> Tensor | tuple[Tensor, ...]:

@@ -9,12 +9,14 @@ from restorekit.hooks import Part, hookimpl
 RESTOREKIT_INTERFACE = 1
 
 HERE = "restorekit_style"
+JOHNSON = "Johnson, Alahi & Fei-Fei, ECCV 2016, arXiv:1603.08155"
+ADAIN = "Huang & Belongie, ICCV 2017, arXiv:1703.06868"
 GATYS = "Gatys, Ecker & Bethge, CVPR 2016, doi:10.1109/CVPR.2016.265"
 
 
 @hookimpl
 def restorekit_parts() -> Iterator[Part]:
-    """Losses that compare style."""
+    """Style transfer by optimisation and by networks, and its losses."""
     yield Part(
         "loss",
         "gram",
@@ -24,6 +26,19 @@ def restorekit_parts() -> Iterator[Part]:
         licence="Apache-2.0",
         example={"features": {"part": "core/squeezenet", "weights": "random"}, "layers": ["features.0"]},
     )
+    for name, target, summary, paper in (
+        ("moments", "MomentsLoss", "distance between means and deviations of a network's maps", "Li et al., IJCAI 2017, arXiv:1701.01036"),
+        ("content", "ContentLoss", "distance between a network's maps, relative to the target's", GATYS),
+    ):
+        yield Part(
+            "loss",
+            name,
+            f"{HERE}.losses:{target}",
+            summary=summary,
+            paper=paper,
+            licence="Apache-2.0",
+            example={"features": {"part": "core/squeezenet", "weights": "random"}, "layers": ["features.0"]},
+        )
     yield Part(
         "features",
         "random-filters",
@@ -41,4 +56,42 @@ def restorekit_parts() -> Iterator[Part]:
         paper=GATYS,
         licence="Apache-2.0",
         example={"features": {"part": "style/random-filters", "scales": 2, "channels": 8, "side": 3}, "steps": 3, "precision": "fp32"},
+    )
+    yield Part(
+        "generator",
+        "transform-net",
+        f"{HERE}.networks:TransformNet",
+        summary="paints in the style, or one of the styles, that it was trained for, in one pass",
+        paper=JOHNSON,
+        licence="Apache-2.0",
+        example={"width": 4, "blocks": 1, "styles": 2},
+    )
+    yield Part(
+        "generator",
+        "adain",
+        f"{HERE}.adain:AdaIn",
+        summary="paints in the style of any reference picture, in one pass",
+        paper=ADAIN,
+        licence="Apache-2.0 (the encoder's weights have their own)",
+        example={
+            "features": {"part": "style/random-filters", "scales": 2, "channels": 8, "side": 3},
+            "layers": ["scale1", "scale2"],
+            "width": 4,
+        },
+    )
+    yield Part(
+        "recipe",
+        "fast",
+        f"{HERE}:recipes/fast.yaml",
+        summary="a network that paints in one style in a second: needs a style picture and photographs",
+        paper=JOHNSON,
+        licence="Apache-2.0",
+    )
+    yield Part(
+        "recipe",
+        "adain",
+        f"{HERE}:recipes/adain.yaml",
+        summary="a network that paints in any style in a second: needs photographs and a folder of paintings",
+        paper=ADAIN,
+        licence="Apache-2.0",
     )
