@@ -13,10 +13,13 @@ import argparse
 import json
 import statistics
 import sys
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -27,7 +30,7 @@ from restorekit.images import Degraded
 from restorekit.interfaces import Iteration
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "style"))
-from paintings import strokes  # noqa: E402
+from paintings import strokes
 
 STYLE = ("relu1_1", "relu2_1", "relu3_1", "relu4_1", "relu5_1")
 CONTENT = ("relu4_2",)
@@ -151,67 +154,77 @@ def ours(content: Tensor, style: Tensor, optimizer: str, steps: int, scales: int
     return restorer.restore(Degraded(content, reference=style))
 
 
-class Clock:
-    """Processor time of each call since the one before."""
+class Turns:
+    """Lets two runs have an iteration each in turn, so that whatever else the machine does meets both, and takes their times."""
 
     def __init__(self) -> None:
-        self.times: list[float] = []
-        self.last = time.process_time()
+        self.turn = threading.Condition()
+        self.running = ["plain", "ours"]
+        self.times: dict[str, list[float]] = {"plain": [], "ours": []}
+        self.since: dict[str, float] = {}
 
-    def __call__(self, *_: object) -> bool:
-        now = time.process_time()
-        self.times.append(now - self.last)
-        self.last = now
+    def run(self, name: str, work: Callable[[Callable[..., bool]], Tensor], results: dict[str, Tensor]) -> None:
+        with self.turn:
+            self.turn.wait_for(lambda: self.running[0] == name)
+        self.since[name] = time.thread_time()
+        results[name] = work(lambda *_: self.told(name))
+        with self.turn:
+            self.running.remove(name)
+            self.turn.notify_all()
+
+    def told(self, name: str) -> bool:
+        self.times[name].append(time.thread_time() - self.since[name])
+        with self.turn:
+            if len(self.running) > 1:
+                self.running.reverse()
+                self.turn.notify_all()
+                self.turn.wait_for(lambda: self.running[0] == name)
+        self.since[name] = time.thread_time()
         return True
-
-    @property
-    def each(self) -> float:
-        return statistics.median(self.times[1:])  # the first has the preparations in it
 
 
 def pictures(side: int) -> tuple[Tensor, Tensor]:
     content = photos.bundled_photo("astronaut").image
-    painting = torch.from_numpy(__import__("numpy").asarray(strokes()).copy()).permute(2, 0, 1)[None] / 255
-    return tuple(F.interpolate(each, (side, side), mode="bicubic", antialias=True).clamp(0, 1) for each in (content, painting))
+    painting = torch.from_numpy(np.asarray(strokes()).copy()).permute(2, 0, 1)[None] / 255
+    content, painting = (F.interpolate(each, (side, side), mode="bicubic", antialias=True).clamp(0, 1) for each in (content, painting))
+    return content, painting
 
 
-def compare(side: int, steps: int, optimizer: str) -> dict[str, float]:
+def compare(plain: Plain, content: Tensor, style: Tensor, optimizer: str, steps: int) -> dict[str, Any]:
     """Time of one iteration, in turns, and the loss after `steps` of them."""
-    content, style = pictures(side)
-    plain = Plain(content, style)
     run = plain.adam if optimizer == "adam" else plain.lbfgs
-    theirs, mine = [], []
-    for _ in range(3):
-        clock = Clock()
-        run(content, 5, clock)
-        theirs.append(clock.each)
-        clock = Clock()
-        ours(content, style, optimizer, 5, 1, clock)
-        mine.append(clock.each)
-    finals = run(content, steps, lambda: None), ours(content, style, optimizer, steps, 1, lambda _: True)
+    turns, finals = Turns(), {}
+    works = {"plain": lambda tell: run(content, steps, tell), "ours": lambda tell: ours(content, style, optimizer, steps, 1, tell)}
+    threads = [threading.Thread(target=turns.run, args=(name, work, finals)) for name, work in works.items()]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    each = {name: statistics.median(times[1:]) for name, times in turns.times.items()}  # the first has the preparations in it
     with torch.no_grad():
+        losses = {name: float(plain.loss(final)) for name, final in finals.items()}
         before = float(plain.loss(content))
-        losses = [float(plain.loss(final)) for final in finals]
     return {
-        "side": side,
+        "side": content.shape[-1],
         "optimizer": optimizer,
-        "plain s": min(theirs),
-        "ours s": min(mine),
-        "times faster": min(theirs) / min(mine),
+        "plain s": each["plain"],
+        "ours s": each["ours"],
+        "times faster": each["plain"] / each["ours"],
         "steps": steps,
         "loss before": before,
-        "plain loss": losses[0],
-        "our loss": losses[1],
-        "ratio of losses": losses[1] / losses[0],
+        "plain loss": losses["plain"],
+        "our loss": losses["ours"],
+        "ratio of losses": losses["ours"] / losses["plain"],
+        "plain s in all": sum(turns.times["plain"]),
     }
 
 
-def coarse_to_fine(side: int, optimizer: str, loss: float, plain_seconds: float, steps: int) -> dict[str, float]:
-    """Processor time, preparations included, until the loss is that of the plain way."""
-    content, style = pictures(side)
+def coarse_to_fine(
+    plain: Plain, content: Tensor, style: Tensor, optimizer: str, steps: int, rows: list[dict[str, Any]]
+) -> list[dict[str, Any]]:
+    """Processor time, preparations included, until the loss is that of the plain way in each of `rows`."""
     seen: list[tuple[float, Tensor]] = []
-    start = time.process_time()
-    spent = 0.0
+    spent, start = 0.0, time.process_time()
 
     def listener(step: Iteration) -> bool:
         nonlocal start, spent
@@ -221,26 +234,36 @@ def coarse_to_fine(side: int, optimizer: str, loss: float, plain_seconds: float,
         return True
 
     ours(content, style, optimizer, steps, None, listener)
-    plain = Plain(content, style)
-    low, high = 0, len(seen) - 1  # the loss falls, so halving finds the first picture that is good enough
-    with torch.no_grad():
-        losses = {high: float(plain.loss(seen[high][1]))}
-        while low < high and losses[len(seen) - 1] <= loss:
+    losses: dict[int, float] = {}
+
+    def loss(number: int) -> float:
+        if number not in losses:
+            with torch.no_grad():
+                losses[number] = float(plain.loss(seen[number][1]))
+        return losses[number]
+
+    found = []
+    for row in rows:
+        low, high = 0, len(seen) - 1  # the loss falls, so halving finds the first picture that is good enough
+        reached = loss(high) <= row["plain loss"]
+        while reached and low < high:
             middle = (low + high) // 2
-            losses[middle] = float(plain.loss(seen[middle][1]))
-            low, high = (low, middle) if losses[middle] <= loss else (middle + 1, high)
-    return {
-        "side": side,
-        "optimizer": optimizer,
-        "loss to reach": loss,
-        "reached": losses[len(seen) - 1] <= loss,
-        "plain s": plain_seconds,
-        "ours s": seen[high][0],
-        "times faster": plain_seconds / seen[high][0],
-        "steps": high + 1,
-        "of": steps,
-        "last loss": losses[len(seen) - 1],
-    }
+            low, high = (low, middle) if loss(middle) <= row["plain loss"] else (middle + 1, high)
+        found.append(
+            {
+                "side": row["side"],
+                "coarse to fine": optimizer,
+                "to the loss of plain": row["optimizer"],
+                "loss to reach": row["plain loss"],
+                "reached": reached,
+                "steps": high + 1,
+                "ours s": seen[high][0],
+                "plain s": row["plain s in all"],
+                "times faster": row["plain s in all"] / seen[high][0],
+                "last loss": loss(len(seen) - 1),
+            }
+        )
+    return found
 
 
 def main() -> None:
@@ -252,14 +275,17 @@ def main() -> None:
     torch.set_num_threads(1)
     rows = []
     for side in arguments.sides:
+        content, style = pictures(side)
+        plain = Plain(content, style)
+        compared = []
         for optimizer in ("adam", "lbfgs"):
-            rows.append(compare(side, arguments.steps, optimizer))
-            print(json.dumps(rows[-1]), flush=True)
-            row = rows[-1]
-            for way in ("adam", "lbfgs"):
-                rows.append(coarse_to_fine(side, way, row["plain loss"], row["plain s"] * arguments.steps, arguments.steps))
-                rows[-1]["plain optimizer"] = optimizer
-                print(json.dumps(rows[-1]), flush=True)
+            compared.append(compare(plain, content, style, optimizer, arguments.steps))
+            print(json.dumps(compared[-1]), flush=True)
+        rows += compared
+        for optimizer in ("adam", "lbfgs"):
+            for row in coarse_to_fine(plain, content, style, optimizer, arguments.steps, compared):
+                rows.append(row)
+                print(json.dumps(row), flush=True)
     if arguments.out:
         arguments.out.write_text(json.dumps(rows, indent=2) + "\n", encoding="utf-8")
 

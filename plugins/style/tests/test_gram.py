@@ -135,7 +135,7 @@ def test_options() -> None:
     assert create(layers=["deep"], layer_weights=[2.0]).layer_weights == (2.0,)
     for wrong, message in (
         ({"layers": []}, r"layers: got \[\]; expected"),
-        ({"layers": ["deep", "deepest"]}, "no layer deepest. Did you mean deep\? Layers: shallow, deep"),
+        ({"layers": ["deep", "deepest"]}, r"no layer deepest. Did you mean deep\? Layers: shallow, deep"),
         ({"layers": ["deep", "deep"]}, "each may be given once"),
         ({"layers": ["deep"], "layer_weights": [1.0, 2.0]}, "got 2 for 1 layers"),
         ({"layers": ["deep"], "layer_weights": [-1.0]}, "layer_weights"),
