@@ -93,15 +93,21 @@ class Network(Generator):
 
     def forward(self, x: Tensor, given: Tensor | None = None) -> Tensor:
         """Restore ``(N, C, H, W)``; `given` is the mask ``(N, 1, H, W)`` of a network that fills holes."""
+        # One by one, since spandrel takes no batches, and copied, since what it makes in inference mode cannot be changed.
+        return torch.cat([self._one(x[i : i + 1], None if given is None else given[i : i + 1]).clone() for i in range(len(x))])
+
+    def _one(self, image: Tensor, mask: Tensor | None) -> Tensor:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", message="torch.meshgrid")  # which SwinIR calls in the old way
-            made = [self._descriptor(image) if mask is None else self._descriptor(image, mask.round()) for image, mask in _pairs(x, given)]
-        return torch.cat([one.clone() for one in made])  # spandrel's are made in inference mode, and can't be changed afterwards
-
-
-def _pairs(images: Tensor, masks: Tensor | None) -> list[tuple[Tensor, Tensor | None]]:
-    """One by one, since spandrel takes no batches."""
-    return [(images[i : i + 1], None if masks is None else masks[i : i + 1]) for i in range(len(images))]
+            try:
+                made: Tensor = self._descriptor(image) if mask is None else self._descriptor(image, mask.round())
+            except torch.OutOfMemoryError:  # a runtime error too, for which core has an answer
+                raise
+            except (RuntimeError, ValueError, AssertionError) as fault:  # of numbers of heads and the like, which no tensor tells
+                height, width = image.shape[-2:]
+                why = " ".join(f"{self._descriptor.architecture.name} failed on an image of {width}×{height}: {fault}".split())
+                raise restorekit.UserError(f"spandrel's {why[:300]}") from fault
+        return made
 
 
 def _name(descriptor: ImageModelDescriptor[Any] | MaskedImageModelDescriptor[Any]) -> str:

@@ -247,6 +247,15 @@ def test_a_checkpoint_that_lacks_tensors_says_what_it_looks_like(saved):
         create(file)
 
 
+def test_a_network_that_spandrel_misjudges_fails_with_its_name(tmp_path):
+    """The number of attention heads stands in no tensor: SCUNet's are taken to have 32 channels each."""
+    from spandrel.architectures.SCUNet import SCUNet
+
+    torch.save(SCUNet(in_nc=3, config=[1] * 7, dim=16).state_dict(), tmp_path / "x.pth")
+    with pytest.raises(rk.UserError, match=r"spandrel's SCUNet failed on an image of 64×64: "):
+        create(tmp_path / "x.pth").restore(Degraded(picture(64, 64)))
+
+
 def test_without_spandrel_the_plugin_loads_and_says_what_to_install(tmp_path):
     """A module of the name that cannot be imported hides the installed one."""
     (tmp_path / "spandrel.py").write_text("raise ImportError('hidden')\n")
