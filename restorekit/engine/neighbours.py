@@ -9,6 +9,7 @@ from restorekit import config, discovery
 from restorekit.engine.data import PatchSource
 from restorekit.engine.reading import ReadAhead
 from restorekit.engine.sources import open_sources
+from restorekit.errors import ConfigError
 from restorekit.modelfile import Model
 from restorekit.settings import DataSettings
 
@@ -39,7 +40,10 @@ def trained_on(model: Model, data: str | None = None, count: int = COUNT) -> Ten
     """
     registry = discovery.registry()
     content = dict(model.recipe.content["data"]) | ({} if data is None else {"train": data}) | {"workers": 0}
-    settings: DataSettings = config.construct(DataSettings, content, registry=registry, where="data")
+    checked, problems = config.check(DataSettings, content, registry=registry, where="data", owner="data")
+    if problems:  # a model of another release
+        raise ConfigError(f"{model.recipe.origin}: {problem}" for problem in problems)
+    settings: DataSettings = config.construct(DataSettings, checked, registry=registry, where="data")
     seed = model.recipe.content["train"]["seed"]
     sources = open_sources(settings, generator=model.generator, degradation=None, seed=seed, device=torch.device("cpu"))
     return patches(sources.patches, count)

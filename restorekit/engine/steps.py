@@ -212,29 +212,29 @@ class Game:
     def after(self, fabric: Fabric, generator: nn.Module, part: MicroBatch, autocast: Autocast) -> dict[str, float]:
         """Mean logit of what the generator makes now of the inputs of the last step; no state changes, nothing is drawn anew."""
         with torch.random.fork_rng(devices=[part.batch.sharp.device] if part.batch.sharp.device.type == "cuda" else []), autocast():
-            fake = _made(_Untouched(generator), part)
+            fake = _made(generator, part, _untouched(generator))
             critic = unwrapped(self.critic.network)
-            scales = _Untouched(critic)(self.augment(fake), _given(critic, part.batch))
+            scales = _untouched(critic)(self.augment(fake), _given(critic, part.batch))
         mean: Any = fabric.all_reduce(torch.stack([logits.float().mean() for logits in scales]).mean())
         return {"D(G(z)) after": float(mean)}
 
 
-class _Untouched(nn.Module):
-    """A network in training mode whose buffers, such as batch norm's statistics, stay as they are."""
+def _untouched(network: nn.Module) -> Callable[..., Any]:
+    """Calls a network in training mode whose buffers, such as batch norm's statistics, stay as they are."""
+    inside: nn.Module = unwrapped(network)
 
-    def __init__(self, network: nn.Module) -> None:
-        super().__init__()
-        self.network = [unwrapped(network)]  # in a list, so that it is no part of this one
+    def call(*inputs: Any) -> Any:
+        return functional_call(inside, {name: value.clone() for name, value in inside.named_buffers()}, inputs)
 
-    def forward(self, *inputs: Any) -> Any:
-        (network,) = self.network
-        return functional_call(network, {name: value.clone() for name, value in network.named_buffers()}, inputs)
+    return call
 
 
-def _made(network: nn.Module, part: MicroBatch) -> Images:
+def _made(network: nn.Module, part: MicroBatch, call: Callable[..., Any] | None = None) -> Images:
+    """What `network` makes, or `call`, which calls it in another way."""
     x = part.batch.degraded.image if part.latent is None else part.latent
     given = given_of(unwrapped(network), part.batch)
-    made: Images = network(x) if given is None else network(x, given)
+    call = call or network
+    made: Images = call(x) if given is None else call(x, given)
     return made
 
 

@@ -126,6 +126,14 @@ def test_json(faces: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -
     assert (found["pictures"], found["width"], found["height"], found["neighbours"]) == (2, 28, 28, True)
 
 
+def test_a_model_that_is_older_than_some_keys_of_its_data(faces: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    model = rk.load(faces)
+    data = {"train": "bundled-faces", "validation": "bundled-faces-heldout", "whole": True, "crop": 28}
+    file = Model(model.generator, model.recipe.set("data", data), model.critic).save(tmp_path / "old.safetensors")
+    assert main(["sample", str(file), "-n", "2", "-o", str(tmp_path / "g.png")]) == 0
+    assert "nearest" in capsys.readouterr().out
+
+
 def test_training_pictures_that_are_gone_are_missed_in_words(faces: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     model = rk.load(faces)
     moved = Model(model.generator, model.recipe.set("data.train", "/nowhere/faces"), model.critic)
