@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import warnings
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
@@ -97,8 +99,7 @@ class Network(Generator):
         return torch.cat([self._one(x[i : i + 1], None if given is None else given[i : i + 1]).clone() for i in range(len(x))])
 
     def _one(self, image: Tensor, mask: Tensor | None) -> Tensor:
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", message="torch.meshgrid")  # which SwinIR calls in the old way
+        with _quiet():
             try:
                 made: Tensor = self._descriptor(image) if mask is None else self._descriptor(image, mask.round())
             except torch.OutOfMemoryError:  # a runtime error too, for which core has an answer
@@ -108,6 +109,14 @@ class Network(Generator):
                 why = " ".join(f"{self._descriptor.architecture.name} failed on an image of {width}×{height}: {fault}".split())
                 raise restorekit.UserError(f"spandrel's {why[:300]}") from fault
         return made
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Without the warning that SwinIR calls ``torch.meshgrid`` in the old way."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="torch.meshgrid")
+        yield
 
 
 def _name(descriptor: ImageModelDescriptor[Any] | MaskedImageModelDescriptor[Any]) -> str:
@@ -126,7 +135,8 @@ def _recognised(file: Path) -> ImageModelDescriptor[Any] | MaskedImageModelDescr
         if not support.detect(tensors):
             continue
         try:
-            found = support.architecture.load(tensors)
+            with _quiet():
+                found = support.architecture.load(tensors)
         except Exception as fault:  # spandrel asks for whatever tensor it needs, in whatever way
             why = " ".join(f"{type(fault).__name__}: {fault}".split())
             raise restorekit.UserError(
