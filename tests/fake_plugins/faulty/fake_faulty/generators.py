@@ -120,3 +120,37 @@ class StartsAtZero(Sound):
 
     def forward(self, x, given=None):
         return super().forward(x) + self.attention * x.mean((2, 3), keepdim=True)
+
+
+class GrowsOutsideItsState(Sound):
+    def __init__(self) -> None:
+        super().__init__()
+        self.step = 10**6
+
+    def grow(self, step):
+        self.step = step
+
+
+class GrowsByAFloat(Sound):
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("share", torch.ones(()))
+
+    def grow(self, step):
+        self.share.fill_(min(1.0, step / 100))
+
+    def forward(self, x, given=None):
+        return x + self.share * self.conv(x)
+
+
+class SmallWhenYoung(Sound):
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("steps", torch.tensor(100))
+
+    def grow(self, step):
+        self.steps.fill_(min(100, step))
+
+    def forward(self, x, given=None):
+        made = super().forward(x)
+        return made if int(self.steps) == 100 else F.avg_pool2d(made, 2)

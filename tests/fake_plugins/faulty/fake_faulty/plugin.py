@@ -62,6 +62,9 @@ def _networks() -> Iterator[Part]:
         ("local-is-true", "GlobalPool"),
         ("local-is-true--hidden", "DetachedPool"),
         ("local-is-true--branch", "StartsAtZero"),
+        ("growth-is-state", "GrowsOutsideItsState"),
+        ("growth-is-state--float", "GrowsByAFloat"),
+        ("growth-is-state--small", "SmallWhenYoung"),
     ):
         yield part("generator", name, f"generators:{target}")
     for name, importer in (("", "takes_everything"), ("--asks", "asks_at_once"), ("--absent", "no_such_function")):
