@@ -62,6 +62,8 @@ def convert(path: Path, name: str, settings: Mapping[str, Any] | None = None, *,
         able = ", ".join(other.name for other in registry.of_kind("generator") if other.part.importer) or "none"
         raise UserError(f"{part.name} has no importer of other people's checkpoints; those that have: {able}")
     tensors = read_checkpoint(path)
+    if _is_model(path):
+        raise UserError(f"{path}: already a model file; use it: restorekit restore photo.jpg -o restored.jpg --with {path}")
     settings = dict(settings or {})
     try:
         found = importer(tensors, settings)
@@ -91,6 +93,14 @@ def convert(path: Path, name: str, settings: Mapping[str, Any] | None = None, *,
         dropped={why: tuple(names) for why, names in dropped.items()},
         sha256=digest,
     )
+
+
+def _is_model(path: Path) -> bool:
+    try:
+        modelfile.read_header(path)
+    except UserError:
+        return False
+    return True
 
 
 def _specification(part: RegisteredPart, found: Imported, settings: Mapping[str, Any], registry: Registry) -> dict[str, Any]:
@@ -153,9 +163,26 @@ def _another(path: Path, part: RegisteredPart, tensors: Mapping[str, Tensor], re
     start = f"{path}: not a checkpoint of {part.name}"
     if like:
         return f"{start}; it looks like {' or '.join(like)}: restorekit import {path} --as {like[0]}"
+    if restorer := _taken_as_it_is(path, registry):
+        name, network = restorer
+        use = f"restorekit restore photo.jpg -o restored.png --with {name} --set file={path}"
+        return f"{start}; it looks like {network}, which is used as it is: {use}"
     first = ", ".join(f"{name} {tuple(value.shape)}" for name, value in list(tensors.items())[:3])
     return (
         f"{start}, nor of another network that can be imported; its {len(tensors)} tensors begin with {first}. "
-        "NAFNet, SwinIR, Real-ESRGAN and others are used as they are: pip install 'restorekit-spandrel[spandrel]', then "
-        f"restorekit restore photo.jpg -o restored.png --with spandrel/checkpoint --set file={path}"
+        "NAFNet, SwinIR, Real-ESRGAN and others are used as they are, with: pip install 'restorekit-spandrel[spandrel]'"
     )
+
+
+def _taken_as_it_is(path: Path, registry: Registry) -> tuple[str, str] | None:
+    """A restorer that needs nothing but a checkpoint and takes this one, and the name that it has for the network."""
+    for part in registry.of_kind("restorer"):
+        try:
+            needed = [name for name, option in config.options_of(part.load()).items() if option.required]
+            if needed != ["file"]:
+                continue
+            model = vars(config.build(part, {"file": str(path)}, registry=registry)).get("model")
+        except Exception:  # noqa: S112 - again a question in passing
+            continue
+        return part.name, model.recipe.content["generator"]["part"] if isinstance(model, modelfile.Model) else part.name
+    return None

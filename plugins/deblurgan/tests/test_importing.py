@@ -444,7 +444,9 @@ def test_a_checkpoint_of_another_network_is_told_apart(checkpoint: Path, tmp_pat
     torch.save({"intro.weight": torch.zeros(8, 3, 3, 3)}, tmp_path / "c.pth")
     said = refused(capsys, tmp_path / "c.pth", "deblurgan/fpn")
     assert "begin with intro.weight (8, 3, 3, 3)" in said
-    assert "spandrel/checkpoint" in said
+    assert "restorekit-spandrel" in said
+    model = convert(checkpoint, "deblurgan/resnet9").model.save(tmp_path / "model.safetensors")
+    assert "already a model file" in refused(capsys, model, "deblurgan/resnet9")
 
 
 def test_what_the_file_tells_can_not_be_set_otherwise(checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

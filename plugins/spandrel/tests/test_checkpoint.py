@@ -14,6 +14,7 @@ from safetensors.torch import save_file
 from torch import nn
 
 import restorekit as rk
+from restorekit.cli import main
 from restorekit.conformance import parametrize_parts
 from restorekit.images import Degraded
 
@@ -215,6 +216,13 @@ def test_a_network_that_fills_holes_reads_the_mask(monkeypatch, tmp_path):
     torch.testing.assert_close(filled, image * (1 - mask) + 0.25 * mask)
     with pytest.raises(rk.UserError, match="--mask"):
         restorer.restore(Degraded(image))
+
+
+def test_who_wants_to_import_such_a_file_is_told_what_it_is(saved, tmp_path, capsys):
+    _, file, name, _ = saved
+    assert main(["import", str(file), "--as", "deblurgan/resnet9", "-o", str(tmp_path / "model.safetensors")]) == 2
+    assert f"looks like spandrel/{name}" in capsys.readouterr().err
+    assert not (tmp_path / "model.safetensors").exists()
 
 
 class Evil:
