@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import restorekit as rk
+from restorekit.cli.common import parse_settings
 
 TEXT = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
 
@@ -22,13 +23,26 @@ def test_the_python_example_runs() -> None:
 
 def test_the_commands_name_a_recipe_and_keys_that_exist() -> None:
     commands = re.findall(r"restorekit train (\S+)(.*)", TEXT)
-    assert len(commands) == 2
+    assert len(commands) == 5
     for name, rest in commands:
         recipe = rk.recipe(name)
-        for key, value in re.findall(r"--set (\S+)=(\d+)", rest):
-            recipe = recipe.set(key, int(value))
+        for key, value in parse_settings(re.findall(r"--set (\S+)", rest)).items():
+            recipe = recipe.set(key, value)
         content = recipe.check().content
         assert content["generator"]["size"] == content["critic"]["size"] == content["data"]["crop"]
+
+
+def test_the_remedies_are_settings() -> None:
+    lines = re.findall(
+        r"^\| (?!Remedy)[\w -]+ \| (.*) \|$", TEXT.partition("## When it does not learn")[2].partition("##")[0], re.MULTILINE
+    )
+    settings = [setting for line in lines for setting in re.findall(r"`([\w.]+=[^`]+)`", line)]
+    assert len(settings) >= 10
+    for setting in settings:
+        recipe = rk.recipe("dcgan/faces28")
+        for key, value in parse_settings([setting]).items():
+            recipe = recipe.set(key, value)
+        recipe.check()
 
 
 def test_every_part_is_described() -> None:
