@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import math
-from typing import Annotated, Any
+from typing import Annotated
 
-import numpy as np
-import numpy.typing as npt
 import torch
 import torch.nn.functional as F
 from annotated_types import Ge, Gt, Lt
-from scipy import ndimage
 from scipy.fft import next_fast_len
 from torch import Tensor
 
@@ -80,16 +77,18 @@ class L0Estimator(Estimator):
         # Fourier transforms need float32, whatever the networks around them run in.
         with torch.autocast(image.device.type, enabled=False):
             blurred = self._cut(image.float().mean(dim=1))
-            found = [self._search(one[None]) for one in blurred]
-            return torch.cat([F.pad(psf, ((self.size - psf.shape[-1]) // 2,) * 4) for psf in found])
+            # On a CPU one by one, so that what an image is made into stays in the cache.
+            parts = blurred.split(1) if blurred.device.type == "cpu" else [blurred]
+            psf = torch.cat([self._search(part) for part in parts])
+            return F.pad(psf, ((self.size - psf.shape[-1]) // 2,) * 4)
 
     def _search(self, blurred: Tensor) -> Tensor:
-        """From the coarsest scale to the finest, ``(1, H, W)`` to ``(1, s, s)``."""
+        """From the coarsest scale to the finest, ``(N, H, W)`` to ``(N, s, s)``."""
         longest = min(self.size, max(COARSEST, min(blurred.shape[-2:]) // 3 | 1))
         scales = [1.0]
         while longest * scales[-1] * SCALE >= COARSEST:
             scales.append(scales[-1] * SCALE)
-        psf = blurred.new_zeros(1, COARSEST, COARSEST)
+        psf = blurred.new_zeros(len(blurred), COARSEST, COARSEST)
         psf[:, COARSEST // 2, COARSEST // 2] = 0.5  # a small push along one axis, since a perfect dot would stay one
         psf[:, COARSEST // 2, COARSEST // 2 - 1 : COARSEST // 2 + 2 : 2] = 0.25
         for scale in reversed(scales):
@@ -181,21 +180,38 @@ class _PsfFit:
 
 def _tidy(psf: Tensor) -> Tensor:
     """PSFs without negative, faint and stray entries, moved to their centroid, sum 1."""
-    tidied = np.stack([_tidied(one) for one in psf.cpu().numpy()])
-    return torch.from_numpy(tidied).to(psf)
+    psf = torch.where(psf < FAINT * psf.amax((1, 2), keepdim=True), 0, psf).clamp(min=0)
+    connected = _connected(psf > 0)
+    light = torch.zeros(len(psf), psf[0].numel() + 1, device=psf.device).scatter_add_(1, connected.flatten(1), psf.flatten(1))
+    bright = light >= SPECK * psf.sum((1, 2))[:, None]
+    psf = psf * bright.gather(1, connected.flatten(1)).view_as(psf)
+    middle = psf.shape[-1] // 2
+    dark = psf.sum((1, 2)) <= 0  # nothing fits: no blur rather than no light
+    psf[:, middle, middle] += dark
+    return _centred(psf / psf.sum((1, 2), keepdim=True))
 
 
-def _tidied(psf: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    psf = np.where(psf < FAINT * psf.max(), 0, psf).clip(min=0)
-    labels, count = ndimage.label(psf, np.ones((3, 3)))
-    light = ndimage.sum_labels(psf, labels, np.arange(count + 1))
-    psf = np.where((light >= SPECK * psf.sum())[labels], psf, 0)
-    middle = np.array(psf.shape) // 2
-    if not psf.any():  # nothing fits: no blur rather than no light
-        psf[tuple(middle)] = 1
-    psf = ndimage.shift(psf, middle - np.array(ndimage.center_of_mass(psf)), order=1).clip(min=0)
-    centred: npt.NDArray[Any] = psf / psf.sum()
-    return centred
+def _connected(mask: Tensor) -> Tensor:
+    """Numbers ``(N, H, W)`` that the true entries of `mask` share with those they hang together with, corners included; 0 elsewhere."""
+    own = torch.arange(1, mask[0].numel() + 1, device=mask.device, dtype=torch.float32).view(1, *mask.shape[1:]) * mask
+    while True:
+        # the largest number around, then the number that the entry of that number has by now, which halves the way there
+        near = F.max_pool2d(own, 3, 1, 1) * mask
+        known = F.pad(near.flatten(1), (1, 0))
+        far = known.gather(1, near.flatten(1).long()).view_as(own)
+        if torch.equal(far, own):
+            return own.long()
+        own = far
+
+
+def _centred(psf: Tensor) -> Tensor:
+    """`psf` ``(N, s, s)`` moved by a share of a pixel and more, bilinearly, so that its centroid is its middle; sum 1."""
+    size = psf.shape[-1]
+    place = torch.arange(size, device=psf.device, dtype=psf.dtype)
+    shift = torch.stack([(psf.sum(dim) * place).sum(1) for dim in (2, 1)], dim=1) - size // 2
+    rows, columns = ((1 - (place[None, :, None] + by[:, None, None] - place).abs()).clamp(min=0) for by in shift.unbind(1))
+    moved = rows @ psf @ columns.mT
+    return moved / moved.sum((1, 2), keepdim=True)
 
 
 def _framed(image: Tensor, radius: int) -> Tensor:

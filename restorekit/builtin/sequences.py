@@ -1,4 +1,4 @@
-"""Degradations made of others: in sequence, in random order, and for some of the images only."""
+"""Degradations made of others: in sequence, in random order, one of several, and for some of the images only."""
 
 from __future__ import annotations
 
@@ -162,6 +162,74 @@ class RandomOrder(Degradation):
                 if result.reference is not None:
                     reference = _replaced(reference, result.reference, chosen, len(image))
         return Degraded(image, mask, {name: params[name].to(image.device) for name in self.params}, reference)
+
+
+class OneOf(Degradation):
+    """One of several degradations for each image, drawn by weight: different cameras, say, or different accidents.
+
+    Parameters get the number of their choice, from 0, in front, and are recorded as drawn for all images; ``choice``
+    ``(N,)`` says which holds. Where every choice has a ``psf``, that of the choice is recorded under this name.
+
+    Args:
+        choices: the degradations; none may change the size.
+        weights: how often each is chosen, relative to each other; equally often if null.
+    """
+
+    def __init__(
+        self, *, choices: tuple[Degradation, ...], weights: tuple[Annotated[float, Interval(ge=0, le=1e6)], ...] | None = None
+    ) -> None:
+        if not choices:
+            raise ValueError("choices: give at least one degradation")
+        for i, choice in enumerate(choices):
+            _same_size(choice, f"choices.{i}")
+        given = weights if weights is not None else (1.0,) * len(choices)
+        if len(given) != len(choices):
+            raise ValueError(f"weights: {len(given)} for {len(choices)} choices; give one for each")
+        if not sum(given):
+            raise ValueError("weights: all are 0; give at least one choice a weight above 0")
+        self._choices = [_Step(one, {name: f"{i}.{name}" for name in one.params}) for i, one in enumerate(choices)]
+        self._weights = torch.tensor(given)
+        self.margin, self.spread = max(one.margin for one in choices), max(one.spread for one in choices)
+        if self.margin:
+            self.margin, self.spread = max(one.margin + one.spread for one in choices), 0
+        self._blurs = all("psf" in one.params for one in choices)
+        names = tuple(name for step in self._choices for name in step.names.values())
+        self.params = (*names, "choice", *(("psf",) if self._blurs else ()))
+
+    def sample(self, n: int, shape: tuple[int, int, int], rng: torch.Generator) -> dict[str, Tensor]:
+        """Draw the parameters of every choice for all images, and the choice."""
+        drawn = [step.degradation.sample(n, shape, rng) for step in self._choices]
+        chosen = torch.multinomial(self._weights, n, replacement=True, generator=rng)
+        found = {step.names[name]: value for step, values in zip(self._choices, drawn, strict=True) for name, value in values.items()}
+        found["choice"] = chosen
+        if self._blurs:
+            side = max(size for values in drawn for size in values["psf"].shape[1:])
+            found["psf"] = torch.stack([_widened(values["psf"], side) for values in drawn])[chosen, torch.arange(n)]
+        return found
+
+    def apply(self, image: Tensor, params: Mapping[str, Tensor]) -> Degraded:
+        """Degrade each image as was chosen for it."""
+        mask: Tensor | None = None
+        reference: Tensor | None = None
+        image = image.clone()
+        choice = params["choice"].cpu()
+        for i, step in enumerate(self._choices):
+            chosen = (choice == i).nonzero()[:, 0]
+            if not len(chosen):
+                continue
+            result = _part(step.degradation, image, {name: params[given] for name, given in step.names.items()}, chosen)
+            image[chosen] = result.image
+            if result.mask is not None:
+                mask = _replaced(mask, result.mask, chosen, len(image))
+            if result.reference is not None:
+                reference = _replaced(reference, result.reference, chosen, len(image))
+        return Degraded(image, mask, {name: params[name].to(image.device) for name in self.params}, reference)
+
+
+def _widened(psf: Tensor, side: int) -> Tensor:
+    """`psf` ``(N, h, w)``, odd sizes, with zeros around it, ``(N, side, side)``."""
+    high, wide = ((side - size) // 2 for size in psf.shape[1:])
+    return F.pad(psf, (wide, wide, high, high))
 
 
 class Sometimes(Degradation):

@@ -17,7 +17,7 @@ from restorekit.builtin.blurs import CameraShake, GaussianBlur
 from restorekit.builtin.degradations import GaussianNoise, Jpeg, Saturation
 from restorekit.builtin.masks import Mask
 from restorekit.builtin.psf import compose
-from restorekit.builtin.sequences import RandomOrder, Sequence, Sometimes
+from restorekit.builtin.sequences import OneOf, RandomOrder, Sequence, Sometimes
 from restorekit.images import Degraded
 from restorekit.interfaces import Degradation
 
@@ -180,3 +180,51 @@ def test_a_recipe_can_say_what_the_shipped_model_trains_on(tmp_path: Path):
     assert (int(params["quality"].min()), int(params["quality"].max())) == (60, 95)
     assert float(params["applied"].mean()) == pytest.approx(0.5, abs=0.03)
     assert part.margin == 22 + 16
+
+
+# One of several.
+
+
+def test_each_image_gets_what_its_choice_alone_would_do():
+    choices = (CameraShake(length=6.0), Saturation(stops=2.0), Jpeg(quality=30))
+    mixed = OneOf(choices=choices)
+    images = photo().expand(12, -1, -1, -1)
+    params = mixed.sample(12, tuple(images.shape[1:]), rng())
+    made = mixed.apply(images, params).image
+    assert set(params["choice"].tolist()) == {0, 1, 2}
+    for n, choice in enumerate(params["choice"].tolist()):
+        own = {name: params[f"{choice}.{name}"][n : n + 1] for name in choices[choice].params}
+        torch.testing.assert_close(made[n : n + 1], choices[choice].apply(images[n : n + 1], own).image)
+
+
+def test_choices_come_as_often_as_their_weights_say():
+    mixed = OneOf(choices=(GaussianNoise(sigma=0.1), Saturation(), Jpeg()), weights=(3.0, 1.0, 0.0))
+    counts = torch.bincount(mixed.sample(2000, (3, 1, 1), rng())["choice"], minlength=3)
+    assert counts[2] == 0
+    assert scipy.stats.binomtest(int(counts[0]), 2000, 0.75).pvalue > 1e-3
+
+
+def test_the_psf_of_the_choice_is_recorded_where_all_are_blurs():
+    short, long = CameraShake(length=4.0), CameraShake(length=12.0)
+    params = OneOf(choices=(short, long)).sample(8, (3, 48, 48), rng())
+    for n, choice in enumerate(params["choice"].tolist()):
+        own = params[f"{choice}.psf"][n]
+        edge = (params["psf"].shape[1] - own.shape[0]) // 2
+        inner = params["psf"][n, edge : edge + own.shape[0], edge : edge + own.shape[1]]
+        torch.testing.assert_close(inner, own)
+        assert params["psf"][n].sum().item() == pytest.approx(1, abs=1e-5)
+    assert "psf" not in OneOf(choices=(short, Jpeg())).params
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        ({"choices": []}, "choices"),
+        ({"choices": ["core/jpeg", "core/downscale"]}, r"choices\.1"),
+        ({"choices": ["core/jpeg", "core/saturation"], "weights": [1.0]}, "give one for each"),
+        ({"choices": ["core/jpeg"], "weights": [0.0]}, "above 0"),
+    ],
+)
+def test_choices_that_cannot_be_made_are_refused(options, told):
+    with pytest.raises(rk.UserError, match=told):
+        rk.registry().create("degradation", "core/one-of", **options)
