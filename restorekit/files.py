@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import itertools
 import uuid
 from pathlib import Path
@@ -38,6 +39,12 @@ def content(path: Path) -> bytes:
     if not data:
         raise ImageError(f"{path}: the file is empty (0 bytes)")
     return data
+
+
+def sha256(path: Path) -> str:
+    """SHA-256 of a file, in hex."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def write(path: Path, data: bytes) -> None:

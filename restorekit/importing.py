@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from restorekit import config, discovery, modelfile
+from restorekit import config, discovery, files, modelfile
 from restorekit.checkpoints import read_checkpoint
 from restorekit.errors import ConfigError, UserError
 from restorekit.interfaces import Imported
@@ -74,7 +73,7 @@ def convert(path: Path, name: str, settings: Mapping[str, Any] | None = None, *,
         raise UserError(_another(path, part, tensors, registry))
     spec = _specification(part, found, settings, registry)
     weights = _fitted(path, part, spec, found, tensors, registry)
-    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    digest = files.sha256(path)
     dropped: dict[str, list[str]] = {}
     for tensor, why in found.dropped.items():
         dropped.setdefault(why, []).append(tensor)

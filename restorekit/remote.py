@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import re
 import socket
@@ -10,6 +9,7 @@ import sys
 import urllib.parse
 from pathlib import Path
 
+from restorekit import files
 from restorekit.errors import UserError
 
 SUFFIX = ".safetensors"
@@ -72,7 +72,7 @@ def _from_hub(address: str) -> Path:
     blob = file.resolve()
     # The Hub names large files by their digest, so that they can be checked also where the address has none.
     expected = wanted or (blob.name if re.fullmatch(r"[0-9a-f]{64}", blob.name) else "")
-    if expected and (found := sha256(blob)) != expected:
+    if expected and (found := files.sha256(blob)) != expected:
         blob.unlink()
         file.unlink(missing_ok=True)
         raise UserError(f"{address}: its SHA-256 is {found}, expected {expected}; nothing was kept")
@@ -89,7 +89,7 @@ def _from_web(address: str) -> Path:
 
     file = Path(torch.hub.get_dir()) / "restorekit" / digest / name
     if file.is_file():
-        if sha256(file) == digest:
+        if files.sha256(file) == digest:
             return file
         file.unlink()  # cut short or tampered with
     if _offline():
@@ -109,12 +109,6 @@ def _from_web(address: str) -> Path:
         if file.parent.is_dir() and not any(file.parent.iterdir()):
             file.parent.rmdir()
     return file
-
-
-def sha256(file: Path) -> str:
-    """SHA-256 of a file, in hex."""
-    with file.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def _check_suffix(address: str, file: str) -> None:

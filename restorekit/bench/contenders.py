@@ -16,10 +16,10 @@ from annotated_types import Ge
 from torch import Tensor
 
 from restorekit import config, files, photos, restoration
-from restorekit.bench.dataset import sha256
 from restorekit.bench.inputs import Cell
 from restorekit.bench.names import BASELINE
 from restorekit.errors import ConfigError, ImageError, UserError
+from restorekit.files import sha256
 from restorekit.images import Degraded, check_image
 from restorekit.interfaces import Restorer
 from restorekit.methods import Method, resolve

@@ -14,6 +14,7 @@ from annotated_types import Ge
 
 from restorekit import photos
 from restorekit.errors import UserError
+from restorekit.files import sha256
 from restorekit.settings import BUNDLED
 
 VARIABLE = "RESTOREKIT_DATA"
@@ -105,12 +106,6 @@ class Source:
 def home(given: Path | None = None) -> Path:
     """The data folder: as given, from the environment variable `VARIABLE`, or `HOME`."""
     return given or Path(os.environ.get(VARIABLE) or HOME)
-
-
-def sha256(path: Path) -> str:
-    """SHA-256 of a file."""
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def find(data: SuiteData, folder: Path | None, beside: Path) -> dict[str, Source]:

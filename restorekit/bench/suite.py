@@ -223,7 +223,7 @@ def _degradations(
         problems += found
         if part is not None:
             built[name] = part
-            read |= {path: dataset.sha256(base / path) for path in _paths(specs[name], registry)}
+            read |= {path: files.sha256(base / path) for path in _paths(specs[name], registry)}
     return built, specs, read, problems
 
 

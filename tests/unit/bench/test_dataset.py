@@ -9,7 +9,7 @@ import pytest
 import skimage.data
 from PIL import Image
 
-from restorekit import bench
+from restorekit import bench, files
 from restorekit.bench import dataset
 from restorekit.bench.dataset import SuiteData
 from restorekit.bench.suite import load
@@ -36,7 +36,7 @@ def test_missing_extra_and_changed_pictures_are_all_named(tmp_path: Path) -> Non
     for name in ("a", "b", "c", "sub/d"):
         picture(folder / f"{name}.png", shift=len(name) + ord(name[0]) % 7)
     names = [path.relative_to(folder).as_posix() for path in sorted(folder.rglob("*.png"))]
-    (tmp_path / "list.sha256").write_text("".join(f"{dataset.sha256(folder / name)}  {name}\n" for name in names))
+    (tmp_path / "list.sha256").write_text("".join(f"{files.sha256(folder / name)}  {name}\n" for name in names))
     data = SuiteData(images="pictures", checksums="list.sha256", count=4)
     assert list(dataset.find(data, folder, tmp_path)) == names
     (folder / "a.png").unlink()
