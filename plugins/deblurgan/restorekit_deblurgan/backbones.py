@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 NEEDED = (4, 8, 16, 32)
@@ -124,6 +125,33 @@ def published(name: str, weights: str) -> Backbone:
     stages, channels, smallest = _RELEASED[name]
     half = (0.5, 0.5, 0.5)
     return Backbone(Stages(stages(_create(name, weights))), (OPTIONAL, *NEEDED), channels, half, half, smallest)
+
+
+class ImageNorm(nn.Module):
+    """Batch norm that normalises each image by itself, as it does while it is trained on batches of one.
+
+    Args:
+        norm: whose weights it takes, and the activation behind them where timm has made one layer of both.
+    """
+
+    def __init__(self, norm: nn.BatchNorm2d) -> None:
+        super().__init__()
+        self.weight, self.bias, self.eps = norm.weight, norm.bias, norm.eps
+        self.act = getattr(norm, "act", nn.Identity())
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Same shape in and out; more than one pixel."""
+        normalised: Tensor = self.act(F.instance_norm(x, weight=self.weight, bias=self.bias, eps=self.eps))
+        return normalised
+
+
+def by_image(module: nn.Module) -> None:
+    """Put `ImageNorm` in the place of every batch norm."""
+    for name, child in module.named_children():
+        if isinstance(child, nn.BatchNorm2d):
+            setattr(module, name, ImageNorm(child))
+        else:
+            by_image(child)
 
 
 class Stages(nn.Module):

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from restorekit.images import SizeRule
 from restorekit.interfaces import Generator
-from restorekit_deblurgan.backbones import Backbone, published, reported
+from restorekit_deblurgan.backbones import Backbone, by_image, published, reported
 from restorekit_deblurgan.parts import joined
 
 
@@ -30,6 +30,8 @@ class Fpn(Generator):
             ``published`` those of the DeblurGAN-v2 release, for its two backbones ``inception_resnet_v2`` and
             ``mobilenetv2_100``, with images in [-1, 1] and the edges of small maps mirrored. Imported checkpoints
             need the latter.
+        statistics: by which the backbone's batch norm normalises at inference: ``running``, the averages that training left,
+            or ``image``, those of each image, as the DeblurGAN-v2 release does. Imported checkpoints need the latter.
         width: channels of the pyramid; its heads have half as many. Published: 256 over Inception, 128 over MobileNet.
 
     Shapes:
@@ -46,12 +48,15 @@ class Fpn(Generator):
         backbone: str = "mobilenetv2_100",
         weights: str = "imagenet",
         taps: Literal["timm", "published"] = "timm",
+        statistics: Literal["running", "image"] = "running",
         width: Annotated[int, Ge(4)] = 128,
     ) -> None:
         super().__init__()
         if width % 4:
             raise ValueError(f"width: {width} is no multiple of 4, which the heads and the last stage divide it by")
         self.trunk: Backbone = (published if taps == "published" else reported)(backbone, weights)
+        if statistics == "image":
+            by_image(self.trunk)
         self.size = SizeRule(minimum=self.trunk.smallest, multiple_of=32)
         self.mirrored = taps == "published"
         channels = dict(zip(self.trunk.reductions, self.trunk.channels, strict=True))

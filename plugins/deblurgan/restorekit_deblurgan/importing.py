@@ -19,6 +19,7 @@ STATISTICS = ("running_mean", "running_var", "num_batches_tracked")
 OF_MODULES = ("weight", "bias", *STATISTICS)
 
 INSTANCE = "running statistics of instance norm, which normalises by the image itself"
+BATCH = "running statistics of batch norm, which the release never uses"
 ALIAS = "the backbone's tensors under a second name"
 UNUSED = "layers of the classification network that the pyramid does not use"
 
@@ -91,7 +92,10 @@ def unet(tensors: Mapping[str, Tensor], options: Mapping[str, Any]) -> Imported 
 
 
 def fpn(tensors: Mapping[str, Tensor], options: Mapping[str, Any]) -> Imported | None:
-    """DeblurGAN-v2's pyramid over Inception-ResNet-v2 or MobileNet-v2."""
+    """DeblurGAN-v2's pyramid over Inception-ResNet-v2 or MobileNet-v2.
+
+    The release restores in training mode, so that batch norm takes the statistics of the image, by which it was also trained.
+    """
     lateral = tensors.get("fpn.lateral4.weight")
     backbone = {"fpn.inception.conv2d_1a.conv.weight": "inception_resnet_v2", "fpn.features.0.0.weight": "mobilenetv2_100"}
     name = next((timm for key, timm in backbone.items() if key in tensors), None)
@@ -99,9 +103,10 @@ def fpn(tensors: Mapping[str, Tensor], options: Mapping[str, Any]) -> Imported |
         return None
     from restorekit_deblurgan.fpn import Fpn
 
-    found = {"backbone": name, "weights": "random", "taps": "published", "width": lateral.shape[0]}
+    statistics = options.get("statistics", "image")
+    found = {"backbone": name, "weights": "random", "taps": "published", "statistics": statistics, "width": lateral.shape[0]}
     with torch.device("meta"):
-        ours = list(Fpn(backbone=name, weights="random", taps="published", width=lateral.shape[0] // 4 * 4).state_dict())
+        ours = list(Fpn(**{**found, "width": lateral.shape[0] // 4 * 4}).state_dict())
     in_backbone = _in_inception if name == "inception_resnet_v2" else _in_mobilenet
     names = {key: _in_pyramid(key) or in_backbone(key) for key in ours}
     taken = set(names.values())
@@ -113,8 +118,11 @@ def fpn(tensors: Mapping[str, Tensor], options: Mapping[str, Any]) -> Imported |
             original = tensors.get(_aliased(name, int(alias[1]), alias[2]))
             if original is not None and torch.equal(original, value):
                 dropped[key] = ALIAS
-        elif key.startswith(("fpn.inception.", "fpn.features.")) and key not in taken and _beyond(key):
-            dropped[key] = UNUSED
+        elif key.startswith(("fpn.inception.", "fpn.features.")) and key not in taken:
+            if _beyond(key):
+                dropped[key] = UNUSED
+            elif statistics == "image" and key.endswith(STATISTICS):
+                dropped[key] = BATCH
     return Imported(found, names, dropped=dropped)
 
 

@@ -291,7 +291,7 @@ def agree(network: nn.Module, file: Path, name: str, size: tuple[int, int] = (64
     converted = convert(file, f"deblurgan/{name}", settings)
     model = rk.load(converted.model.save(file.with_suffix(".safetensors")))
     image = torch.rand(2, 3, *size, generator=torch.Generator().manual_seed(1))
-    expected = ((network(2 * image - 1) + 1) / 2).clamp(0, 1)
+    expected = ((torch.cat([network(one) for one in (2 * image - 1).split(1)]) + 1) / 2).clamp(0, 1)
     assert expected.std() > 0.01
     assert not torch.allclose(expected, image, atol=0.02)
     torch.testing.assert_close(model.restore(image), expected, atol=1e-5, rtol=0)
@@ -340,14 +340,19 @@ def test_unets_agree(how: dict[str, Any], settings: dict[str, Any], tmp_path: Pa
     assert model.recipe.content["generator"]["levels"] == levels
 
 
+@pytest.mark.parametrize("statistics", ["image", "running"])
 @pytest.mark.parametrize("backbone", ["mobilenet", pytest.param("inception", marks=pytest.mark.slow)])
-def test_pyramids_agree(backbone: str, tmp_path: Path) -> None:
+def test_pyramids_agree(backbone: str, statistics: str, tmp_path: Path) -> None:
+    """By the image's statistics as the release restores, in training mode, and by the running ones of its files."""
     network = filled(Pyramid(backbone), 1.4)
     file = tmp_path / f"fpn_{backbone}.h5"
     torch.save({"model": nn.DataParallel(network).state_dict()}, file)
     assert {name.partition(".")[0] for name in torch.load(file, weights_only=True)["model"]} == {"module"}
-    options = agree(network, file, "fpn", (128, 160)).recipe.content["generator"]
-    assert options["taps"] == "published"
+    if statistics == "image":
+        network.train()
+    settings = {} if statistics == "image" else {"statistics": statistics}
+    options = agree(network, file, "fpn", (128, 160), **settings).recipe.content["generator"]
+    assert (options["taps"], options["statistics"]) == ("published", statistics)
     assert options["width"] == (256 if backbone == "inception" else 128)
 
 
