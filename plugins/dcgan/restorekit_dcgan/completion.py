@@ -27,7 +27,7 @@ AT_ONCE = 256
 """Pictures that are searched at the same time."""
 
 REACH = 0.11
-"""Half the side of the neighbourhood whose missing share is a pixel's importance, over the side of the picture: 7 of 64 pixels."""
+"""How far the neighbourhood reaches whose missing share is a pixel's importance, over the side of the picture: 7 of 64 pixels."""
 
 CODES = 1024
 """Codes whose mean and deviation say what is usual."""
@@ -210,7 +210,7 @@ def _importance(known: Tensor) -> Tensor:
 
     A window whose hole has no known pixel that near counts all of them alike.
     """
-    reach = max(1, round(REACH * known.shape[-1] / 2))
+    reach = max(1, round(REACH * known.shape[-1]))
     missing = F.avg_pool2d(1 - known, 2 * reach + 1, 1, reach, count_include_pad=False)
     weight = known * missing
     total = weight.sum((1, 2, 3), keepdim=True)

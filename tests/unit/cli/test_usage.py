@@ -57,6 +57,7 @@ def test_the_commands_are_those_promised() -> None:
         "check",
         "degrade",
         "restore",
+        "sample",
         "score",
         "data check",
         "data organise",
