@@ -117,6 +117,7 @@ def published(name: str, weights: str) -> Backbone:
     Raises:
         ValueError: another name, or weights that cannot be loaded.
     """
+    _timm_with(name)
     if name not in _RELEASED:
         raise ValueError(
             f"backbone: taps=published is for those of the DeblurGAN-v2 release, {' and '.join(_RELEASED)}, not {name}; "
