@@ -283,7 +283,7 @@ def main() -> None:
             print(json.dumps(compared[-1]), flush=True)
         rows += compared
         for optimizer in ("adam", "lbfgs"):
-            for row in coarse_to_fine(plain, content, style, optimizer, arguments.steps, compared):
+            for row in coarse_to_fine(plain, content, style, optimizer, 2 * arguments.steps, compared):
                 rows.append(row)
                 print(json.dumps(row), flush=True)
     if arguments.out:

@@ -18,7 +18,7 @@ Watcher = Callable[[int, Mapping[str, float], Tensor], bool]
 WINDOW = 10
 """Evaluations over which progress is measured for the tolerance."""
 
-COARSE = 0.25
+COARSE = 0.125
 """Learning rate of the coarser levels of the pyramid over that of the pixels."""
 
 SMALLEST = 8

@@ -50,6 +50,13 @@ def default_features() -> Features:
     return made
 
 
+def fastest(features: Features, precision: str, device: torch.device) -> Features:
+    """`features` in the precision and the memory order in which they are fastest."""
+    if precision == "fp32" or (precision == "auto" and not rk.has_bf16(device)):
+        return features
+    return copy.deepcopy(features).to(torch.bfloat16).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+
 class Gatys(Restorer):
     """Paints a photograph in the style of a reference picture, by optimising its pixels.
 
@@ -185,7 +192,7 @@ class Gatys(Restorer):
         return painted
 
     def _descend(self, content: Tensor, references: Sequence[Tensor], shares: Sequence[float], mask: Tensor | None) -> Tensor:
-        network = self._network(content.device)
+        network = fastest(self.features, self.precision, content.device)
         sizes = pyramid(content.shape[-2:], self.scales)
         steps = share_steps(self.steps, len(sizes))
         image: Tensor | None = None
@@ -229,13 +236,6 @@ class Gatys(Restorer):
 
     def _shown(self, picture: Tensor, size: torch.Size) -> Tensor:
         return resized(picture.clamp(0, 1), size).expand(-1, 3, -1, -1)
-
-    def _network(self, device: torch.device) -> Features:
-        """The features in the precision and the memory order in which they are fastest."""
-        fast = self.precision == "bf16" or (self.precision == "auto" and rk.has_bf16(device))
-        if not fast:
-            return self.features
-        return copy.deepcopy(self.features).to(torch.bfloat16).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def _style(self, reference: Tensor, size: tuple[int, int]) -> Tensor:
         """The reference as large as it is to be beside a photograph of `size`."""

@@ -217,7 +217,14 @@ def network_maps(features: Features, image: Tensor, layers: Sequence[str], borde
 
 @torch.no_grad()
 def style_targets(
-    features: Features, terms: Terms, styles: Sequence[Tensor], shares: Sequence[float], tile: int, margin: int, border: int
+    features: Features,
+    terms: Terms,
+    styles: Sequence[Tensor],
+    shares: Sequence[float],
+    tile: int,
+    margin: int,
+    border: int,
+    mask: Tensor | None = None,
 ) -> dict[str, Tensor]:
     """The statistics that are wanted: those of the style images ``(1, 1 or 3, h, w)``, mixed by their shares.
 
@@ -229,12 +236,13 @@ def style_targets(
         tile: height and width worked on at a time.
         margin: pixels around it.
         border: mirrored pixels around each.
+        mask: 1 where pixels of the style images, which then have one size, count; None where all do.
     """
     wanted: dict[str, Tensor] = {}
     for image, share in zip(styles, shares, strict=True):
         total: dict[str, Tensor] = {}
         counted: dict[str, Tensor | float] = {}
-        for part in tiles_of(image.shape[-2:], tile, margin, None):
+        for part in tiles_of(image.shape[-2:], tile, margin, mask):
             maps = network_maps(features, part.of(image), terms.style_layers, border)
             for layer in terms.style_layers:
                 weight = _weight(part.counts, border, maps[layer])

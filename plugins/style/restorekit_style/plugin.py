@@ -58,6 +58,15 @@ def restorekit_parts() -> Iterator[Part]:
         example={"features": {"part": "style/random-filters", "scales": 2, "channels": 8, "side": 3}, "steps": 3, "precision": "fp32"},
     )
     yield Part(
+        "restorer",
+        "texture-fill",
+        f"{HERE}.fill:TextureFill",
+        summary="fills missing pixels with the texture around them",
+        paper="Gatys, Ecker & Bethge, NIPS 2015, arXiv:1505.07376",
+        licence="Apache-2.0",
+        example={"features": {"part": "style/random-filters", "scales": 2, "channels": 8, "side": 3}, "steps": 3, "precision": "fp32"},
+    )
+    yield Part(
         "generator",
         "transform-net",
         f"{HERE}.networks:TransformNet",
