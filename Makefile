@@ -2,7 +2,7 @@
 
 PYTHON ?= python3
 export PHOTO ?=
-SUITES ?= photos inpaint-photos cbsd68-shake set14-levin denoise-cbsd68
+SUITES ?= photos inpaint-photos cbsd68-shake set14-levin denoise-cbsd68 jpeg-cbsd68
 DEVICES ?= 2
 
 VENV := .venv

@@ -240,6 +240,7 @@ def _scores() -> Iterator[Part]:
         ("cbsd68-shake", "CBSD68 with camera shake of 5-9, 10-15 and 16-22 pixels", OURS),
         ("cbsd68-shake-sharp", "CBSD68 with camera shake, and as it is: good pictures must stay good", OURS),
         ("denoise-cbsd68", "CBSD68 with white noise of 15, 25 and 50 levels", OURS),
+        ("jpeg-cbsd68", "CBSD68 as JPEG of quality 20, 40 and 60", OURS),
         ("set14-levin", "Set14 blurred with eight measured kernels", "Levin et al., CVPR 2009, doi:10.1109/CVPR.2009.5206815"),
         ("gopro", "GoPro's test pictures, blur", "Nah, Kim & Lee, CVPR 2017, arXiv:1612.02177"),
         ("gopro-gamma", "GoPro's test pictures, blur_gamma", "Nah, Kim & Lee, CVPR 2017, arXiv:1612.02177"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import itertools
 from typing import Annotated
 
 import torch
@@ -13,6 +14,7 @@ from torch import Tensor, nn
 from restorekit.images import SizeRule
 from restorekit.interfaces import Estimator, Generator
 from restorekit_deblurgan.deconvolution import Deconvolution
+from restorekit_deblurgan.refinement import Refinement
 
 
 class Compact(Generator):
@@ -33,7 +35,8 @@ class Compact(Generator):
 
     Each further stage blurs the result so far with the PSF, deconvolves what is left of the blurred image, and
     has a network of its own that corrects the result by that: a clean picture is now the prior, where the first
-    deconvolution knew only that pictures are smooth. After Schmidt & Roth, "Shrinkage fields for effective image
+    deconvolution knew only that pictures are smooth. With `refine` it first corrects the PSF by what the result
+    so far says about it (`Refinement`). After Schmidt & Roth, "Shrinkage fields for effective image
     restoration", CVPR 2014, and Dong et al., "Deep Wiener deconvolution", NeurIPS 2020, arXiv:2103.09962.
 
     Args:
@@ -42,6 +45,7 @@ class Compact(Generator):
             image is the one that the result is built upon.
         stages: rounds of deconvolution and repair, each with a network of the size that the options below give;
             more than one only with `psf`.
+        refine: correct the PSF before each stage after the first.
         width: channels at half resolution; they double at each level below.
         blocks: blocks of each level, on the way down and again on the way up.
         middle: blocks at the lowest level.
@@ -59,6 +63,7 @@ class Compact(Generator):
         psf: Estimator | None = None,
         strengths: tuple[Annotated[float, Gt(0)], ...] = (0.01, 0.05),
         stages: Annotated[int, Ge(1)] = 1,
+        refine: bool = False,
         width: Annotated[int, Gt(0)] = 32,
         blocks: tuple[Annotated[int, Ge(0)], ...] = (1, 1),
         middle: Annotated[int, Ge(0)] = 4,
@@ -72,6 +77,8 @@ class Compact(Generator):
             raise ValueError("strengths: give at least one, such as [0.01]")
         if psf is None and stages > 1:
             raise ValueError(f"stages: {stages} needs psf, since each stage after the first deconvolves; set psf or leave stages at 1")
+        if refine and stages == 1:
+            raise ValueError("refine: the PSF is corrected before each stage after the first, and there is none; set stages to 2 or more")
         multiple = 2 * 2 ** len(blocks)
         self.size = SizeRule(minimum=multiple if psf is None else max(32, multiple), multiple_of=multiple)
         self.channels = channels
@@ -84,6 +91,7 @@ class Compact(Generator):
             networks = [network((2 + len(strengths)) * channels, channels + 1)]
             networks += [network((3 + len(strengths)) * channels, channels) for _ in range(stages - 1)]
         self.networks = nn.ModuleList(networks)
+        self.refinements = nn.ModuleList(Refinement() for _ in range(stages - 1 if refine else 0))
 
     def forward(self, x: Tensor, given: Tensor | None = None) -> Tensor:
         """Restore ``(N, C, H, W)``; the result may overshoot [0, 1]."""
@@ -95,12 +103,16 @@ class Compact(Generator):
         exact = functools.partial(torch.autocast, x.device.type, enabled=False)
         with torch.no_grad(), exact():
             blurred = x.float()
-            deconvolution = Deconvolution(self.psf(x), *x.shape[-2:])
+            psf = self.psf(x)
+            deconvolution = Deconvolution(psf, *x.shape[-2:])
             sharper = deconvolution.sharpen(blurred, self.strengths)
             unexplained = blurred - deconvolution.blur(sharper[0])
         made = first(torch.cat((x, *sharper, unexplained), dim=1))
         restored: Tensor = x + torch.sigmoid(made[:, -1:]) * (sharper[0] - x) + made[:, :-1]
-        for network in others:
+        for refinement, network in itertools.zip_longest(self.refinements, others):
+            if refinement is not None:
+                psf = refinement(psf, restored, blurred)
+                deconvolution = Deconvolution(psf, *x.shape[-2:])
             with exact():
                 restored = restored.float()
                 unexplained = blurred - deconvolution.blur(restored)

@@ -16,6 +16,8 @@ PIX2PIX = "Isola et al., pix2pix, CVPR 2017, arXiv:1611.07004"
 NAFNET = "Chen et al., NAFNet, ECCV 2022, arXiv:2204.04676"
 COMPACT = "restorekit, 2026; after Chen et al., NAFNet, ECCV 2022, arXiv:2204.04676, and Schuler et al., TPAMI 2016, arXiv:1406.7444"
 
+WEIGHTS = "Apache-2.0 (weights trained on BSDS500: research and education, non-commercial)"
+
 
 @hookimpl
 def restorekit_parts() -> Iterator[Part]:
@@ -147,7 +149,15 @@ def restorekit_parts() -> Iterator[Part]:
         "recipe",
         "default",
         f"{HERE}:recipes/default.yaml",
-        summary="blind deconvolution and a compact network, on synthetic camera shake; makes the shipped model",
+        summary="blind deconvolution and a compact network, on synthetic camera shake; an afternoon without a GPU",
+        paper=COMPACT,
+        licence="Apache-2.0",
+    )
+    yield Part(
+        "recipe",
+        "shipped",
+        f"{HERE}:recipes/shipped.yaml",
+        summary="the same with a third stage, on shake that varies and borders as they are; makes the shipped model, on a GPU",
         paper=COMPACT,
         licence="Apache-2.0",
     )
@@ -173,6 +183,14 @@ def restorekit_parts() -> Iterator[Part]:
         f"{HERE}.shipped:Shipped",
         summary="removes camera shake with the model that comes with this plugin",
         paper=COMPACT,
-        licence="Apache-2.0 (weights trained on BSDS500: research and education, non-commercial)",
+        licence=WEIGHTS,
         default_for="restore",
+    )
+    yield Part(
+        "restorer",
+        "denoise",
+        f"{HERE}.shipped:Denoise",
+        summary="removes noise and JPEG artefacts with the other model that comes with this plugin",
+        paper=COMPACT,
+        licence=WEIGHTS,
     )

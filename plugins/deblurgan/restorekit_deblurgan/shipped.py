@@ -1,30 +1,31 @@
-"""The model that comes with this plugin."""
+"""The models that come with this plugin."""
 
 from __future__ import annotations
 
 from importlib.resources import files
 from pathlib import Path
-from typing import Self
+from typing import Annotated, Self
 
 import torch
+from annotated_types import Ge
 from torch import Tensor
 
 import restorekit
 from restorekit.images import Degraded
 from restorekit.interfaces import Restorer
 
-WEIGHTS = "weights/shipped.safetensors"
 
+class Packaged(Restorer):
+    """What the models have in common: each lies beside this file, under the name that the subclass gives.
 
-class Shipped(Restorer):
-    """Removes camera shake, blind, with `deblurgan/compact` as trained by the recipe `deblurgan/default`.
-
-    Any size, grey or RGB. What it was trained on, what it gains and where it fails is in the model card
-    beside the weights (``weights/README.md``).
+    Declarations:
+        weights: file in the folder ``weights``.
     """
 
+    weights: str
+
     def __init__(self) -> None:
-        self.model = restorekit.load(Path(str(files("restorekit_deblurgan").joinpath(WEIGHTS))))
+        self.model = restorekit.load(Path(str(files("restorekit_deblurgan").joinpath("weights", self.weights))))
 
     def restore(self, degraded: Degraded) -> Tensor:
         """The restored image, same size."""
@@ -34,3 +35,38 @@ class Shipped(Restorer):
         """Move the network."""
         self.model.to(device)
         return self
+
+
+class Shipped(Packaged):
+    """Removes camera shake, blind, with `deblurgan/compact` as trained by the recipe `deblurgan/shipped`.
+
+    Any size, grey or RGB. What it was trained on, what it gains and where it fails is in the model card
+    beside the weights (``weights/README.md``).
+
+    Args:
+        window: side of the windows that a larger picture is restored in, in pixels, each with a PSF of its own: in a
+            photograph the blur differs from place to place, and one PSF for all of it leaves ripples where it does not fit.
+            Pictures up to one and a half times as long and high are restored as a whole; null always does that, in two
+            thirds of the time.
+    """
+
+    weights = "shipped.safetensors"
+
+    def __init__(self, *, window: Annotated[int, Ge(256)] | None = 416) -> None:
+        super().__init__()
+        self.window = window
+
+    def restore(self, degraded: Degraded) -> Tensor:
+        """The restored image, same size."""
+        image = degraded.image
+        small = self.window is None or max(image.shape[-2:]) <= 1.5 * self.window
+        return self.model.restore(image, tile=None if small else self.window)
+
+
+class Denoise(Packaged):
+    """Removes noise and JPEG artefacts of unknown strength, with `deblurgan/compact` as trained by the recipe `deblurgan/denoise`.
+
+    Any size, grey or RGB. Scores and limits are in the model card (``weights/README.md``).
+    """
+
+    weights = "denoise.safetensors"
