@@ -59,6 +59,8 @@ def resnet(tensors: Mapping[str, Tensor], options: Mapping[str, Any]) -> Importe
     }
     if inside[0] == 0:
         found["padding"] = "zero"
+    elif options.get("padding") == "zero":
+        found["padding"] = "reflect"  # or replicate: there are layers that pad, as there are not for zeros
     return Imported(found, _names(modules), dropped=_statistics(tensors, found))
 
 

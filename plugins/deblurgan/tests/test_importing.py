@@ -457,6 +457,7 @@ def test_a_checkpoint_of_another_network_is_told_apart(checkpoint: Path, tmp_pat
 def test_what_the_file_tells_can_not_be_set_otherwise(checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     file = changed(checkpoint, tmp_path / "a.pth")
     assert "--set blocks=6: the checkpoint's is 1" in refused(capsys, file, "deblurgan/resnet9", "--set", "blocks=6")
+    assert "--set padding=zero: the checkpoint's is reflect" in refused(capsys, file, "deblurgan/resnet9", "--set", "padding=zero")
     assert "Did you mean skip?" in refused(capsys, file, "deblurgan/resnet9", "--set", "skp=none")
     assert "deblurgan/compact has no importer" in refused(capsys, file, "deblurgan/compact")
 
