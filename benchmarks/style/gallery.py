@@ -1,0 +1,72 @@
+"""The gallery in the style plugin's README: two photographs of scikit-image in three styles, with their style pictures.
+
+python benchmarks/style/gallery.py --weights squeezenet1_0.safetensors --out plugins/style/gallery.jpg
+"""
+
+from __future__ import annotations
+
+import argparse
+import io
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from paintings import PAINTINGS
+from torch import Tensor
+
+import restorekit as rk
+from restorekit import photos
+from restorekit.images import Degraded
+
+PHOTOGRAPHS = {"astronaut": (slice(0, 342), slice(60, 512)), "chelsea": (slice(0, 300), slice(0, 397))}
+"""Names in scikit-image, and the part that is shown, 1.32 times as wide as high."""
+
+SCALES = {"strokes": 1.4, "glass": 1.4, "ink": 2.0}
+WIDTH = 380
+GAP = 6
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--weights", type=Path, required=True, metavar="FILE", help="of SqueezeNet 1.0, by torchvision's names")
+    parser.add_argument("--steps", type=int, default=150)
+    parser.add_argument("--out", type=Path, required=True, metavar="FILE.jpg")
+    arguments = parser.parse_args()
+    height = round(WIDTH / 1.32)
+    styles = {name: torch.from_numpy(np.asarray(make()).copy()).permute(2, 0, 1)[None] / 255 for name, make in PAINTINGS.items()}
+    rows = [[torch.ones(1, 3, height, WIDTH), *(scaled(style[..., : round(640 / 1.32), :], height) for style in styles.values())]]
+    for name, (down, across) in PHOTOGRAPHS.items():
+        photo = scaled(photos.bundled_photo(name).image[..., down, across], height)
+        rows.append([photo])
+        for style, picture in styles.items():
+            method = rk.registry().create(
+                "restorer",
+                "style/gatys",
+                features={"part": "core/squeezenet", "weights": str(arguments.weights)},
+                style_scale=SCALES[style],
+                steps=arguments.steps,
+            )
+            rows[-1].append(method.restore(Degraded(photo, reference=picture)))
+            print(name, style, flush=True)
+    framed = [torch.cat([F.pad(picture, (0, GAP, 0, GAP), value=1.0) for picture in row], 3) for row in rows]
+    whole = torch.cat(framed, 2)[..., :-GAP, :-GAP]
+    write(arguments.out, whole)
+
+
+def scaled(image: Tensor, height: int) -> Tensor:
+    return F.interpolate(image, (height, WIDTH), mode="bicubic", antialias=True).clamp(0, 1)
+
+
+def write(path: Path, image: Tensor) -> None:
+    from PIL import Image
+
+    pixels = image[0].permute(1, 2, 0).mul(255).round().byte().numpy()
+    stream = io.BytesIO()
+    Image.fromarray(pixels).save(stream, "JPEG", quality=86, optimize=True)
+    path.write_bytes(stream.getvalue())
+    print(f"{path}: {len(stream.getvalue()) / 1000:.0f} kB")
+
+
+if __name__ == "__main__":
+    main()
