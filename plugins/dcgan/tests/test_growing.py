@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -234,3 +236,23 @@ def test_the_recipes_are_whole_and_their_parts_agree(name: str) -> None:
         assert generator.get(option) == critic.get(option)
     if "grow_every" in generator:
         assert content["train"]["steps"] > 2 * 4 * generator["grow_every"], "it is still growing when it ends"
+
+
+@pytest.mark.parametrize("options", [{"spectral": True, "norm": "none"}, {"deviation": True}, {"norm": "instance", "classes": 2}])
+def test_critics_come_back_from_a_model_file(options: dict[str, object], tmp_path: Path) -> None:
+    spec = {"size": 28, "channels": 1, "width": 2}
+    classes = {"classes": options["classes"]} if "classes" in options else {}
+    recipe = rk.recipe(
+        {
+            "recipe": 1,
+            "generator": {"part": "dcgan/generator", **spec, **classes},
+            "critic": {"part": "dcgan/critic", **spec, **options},
+            "adversarial": "core/non-saturating",
+        }
+    ).check()
+    generator = rk.registry().create("generator", "dcgan/generator", **spec, **classes).eval()
+    critic = rk.registry().create("critic", "dcgan/critic", **spec, **options).eval()
+    loaded = rk.load(rk.Model(generator, recipe, critic).save(tmp_path / "pair.safetensors"))
+    assert loaded.critic is not None
+    pictures, labels = torch.rand(2, 1, 28, 28), torch.tensor([0, 1]) if classes else None
+    assert torch.equal(loaded.critic(pictures, labels)[0], critic(pictures, labels)[0])
