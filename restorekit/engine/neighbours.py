@@ -19,6 +19,8 @@ COUNT = 1024
 
 def patches(source: PatchSource | ReadAhead, count: int = COUNT) -> Tensor:
     """The first `count` training patches ``(count, C, H, W)``, as trainings see them."""
+    if isinstance(source, ReadAhead):
+        source = source.source  # its processes go on with what comes next
     found: list[Tensor] = []
     step = 0
     while sum(map(len, found)) < count:
