@@ -107,7 +107,7 @@ def main() -> None:
     for turn in range(arguments.repeats):
         for (label, precision), found in runs.items():
             found.append(alone("--one", label, precision, "--threads", str(arguments.threads)))
-            print(f"{turn + 1}/{arguments.repeats} {label}, {precision}: {found[-1]['seconds']:.2f} s", file=sys.stderr, flush=True)
+            print(f"{turn + 1}/{arguments.repeats} {label}, {precision}: {found[-1]}", file=sys.stderr, flush=True)
     print("| network | parameters, M | multiply-adds at 256×256, G | seconds, fp32 | bf16 | of processors, fp32 | bf16 | MB, fp32 | bf16 |")
     print("|---|---|---|---|---|---|---|---|---|")
     for label in labels:
