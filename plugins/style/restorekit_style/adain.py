@@ -19,6 +19,19 @@ PROBE = 128
 """Side in pixels of the picture by which the sizes of maps are found out."""
 
 
+class Step(nn.Module):
+    """Two convolutions of the decoder."""
+
+    def __init__(self, inputs: int, outputs: int) -> None:
+        super().__init__()
+        self.first, self.second = nn.Conv2d(inputs, outputs, 3), nn.Conv2d(outputs, outputs, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Same size."""
+        inner = F.relu(self.first(mirrored(x, 1)))
+        return F.relu(self.second(mirrored(inner, 1)))
+
+
 class AdaIn(Generator):
     """Paints a photograph in the style of any picture.
 
@@ -64,7 +77,7 @@ class AdaIn(Generator):
         for depth in range(max(halvings), -1, -1):
             inputs = above + sum(maps[layers[i]].shape[1] for i in self.joined[depth])
             outputs = width * 2 ** min(depth, 3)
-            self.steps.append(nn.ModuleList([nn.Conv2d(inputs, outputs, 3), nn.Conv2d(outputs, outputs, 3)]))
+            self.steps.append(Step(inputs, outputs))
             above = outputs
         self.last = nn.Conv2d(above, 3, 3)
 
@@ -83,12 +96,11 @@ class AdaIn(Generator):
         ]
         inner: Tensor | None = None
         deepest = len(self.steps) - 1
-        for depth, (first, second) in zip(range(deepest, -1, -1), self.steps, strict=True):
+        for depth, step in zip(range(deepest, -1, -1), self.steps, strict=True):
             size = [-(-side // 2**depth) for side in x.shape[-2:]]
             parts = [] if inner is None else [F.interpolate(inner, size, mode="nearest")]
             parts += [F.interpolate(mixed[i], size, mode="bilinear") for i in self.joined[depth]]
-            inner = F.relu(first(mirrored(torch.cat(parts, 1), 1)))
-            inner = F.relu(second(mirrored(inner, 1)))
+            inner = step(torch.cat(parts, 1))
         assert inner is not None
         return torch.sigmoid(self.last(mirrored(inner, 1)).float())
 

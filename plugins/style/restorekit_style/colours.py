@@ -53,4 +53,5 @@ def _covariance(image: Tensor) -> Tensor:
 def _root(matrix: Tensor, *, inverse: bool = False) -> Tensor:
     values, vectors = torch.linalg.eigh(matrix)
     powers = values.clamp_min(SMALL / 10).sqrt()
-    return vectors @ torch.diag(1 / powers if inverse else powers) @ vectors.T
+    root: Tensor = vectors @ torch.diag(1 / powers if inverse else powers) @ vectors.T
+    return root

@@ -157,7 +157,7 @@ def _lbfgs(watched: _Watched, image: Tensor, steps: int, learning_rate: float) -
     before = -3
     while len(watched.totals) > before + 2:  # again, without its memory, where a search along a line gave up
         before = len(watched.totals)
-        torch.optim.LBFGS(
+        method = torch.optim.LBFGS(
             [scaled],
             max_iter=steps,
             max_eval=2 * steps,
@@ -165,4 +165,5 @@ def _lbfgs(watched: _Watched, image: Tensor, steps: int, learning_rate: float) -
             tolerance_grad=0,
             tolerance_change=0,
             line_search_fn="strong_wolfe",
-        ).step(closure)  # type: ignore[arg-type]
+        )
+        method.step(closure)  # type: ignore[no-untyped-call]

@@ -54,7 +54,7 @@ def fastest(features: Features, precision: str, device: torch.device) -> Feature
     """`features` in the precision and the memory order in which they are fastest."""
     if precision == "fp32" or (precision == "auto" and not rk.has_bf16(device)):
         return features
-    return copy.deepcopy(features).to(torch.bfloat16).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return copy.deepcopy(features).to(torch.bfloat16).to(memory_format=torch.channels_last)
 
 
 class Gatys(Restorer):
@@ -253,8 +253,8 @@ class Gatys(Restorer):
     @torch.no_grad()
     def _check_sizes(self, network: Features, content: Tensor, references: Sequence[Tensor], size: tuple[int, int]) -> None:
         """Refuse pictures that are too small, before the first step."""
-        pictures = [("photograph", size, content)]
-        pictures += [(f"reference {i + 1}", tuple(self._style(r, size).shape[-2:]), r) for i, r in enumerate(references)]
+        pictures: list[tuple[str, Sequence[int], Tensor]] = [("photograph", size, content)]
+        pictures += [(f"reference {i + 1}", self._style(r, size).shape[-2:], r) for i, r in enumerate(references)]
         for what, (height, width), image in pictures:
             if min(height, width) >= PLENTY:
                 continue

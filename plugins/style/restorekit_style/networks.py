@@ -52,7 +52,8 @@ class Convolution(nn.Module):
         """Before the rectifier."""
         if self.scale > 1:
             x = F.interpolate(x, scale_factor=self.scale, mode="nearest")
-        return self.norm(self.convolution(mirrored(x, self.edge)), style)
+        normed: Tensor = self.norm(self.convolution(mirrored(x, self.edge)), style)
+        return normed
 
 
 class Block(nn.Module):
@@ -65,7 +66,8 @@ class Block(nn.Module):
 
     def forward(self, x: Tensor, style: Tensor) -> Tensor:
         """Same shape."""
-        return x + self.second(F.relu(self.first(x, style)), style)
+        inner: Tensor = self.second(F.relu(self.first(x, style)), style)
+        return x + inner
 
 
 class TransformNet(Generator):
@@ -83,7 +85,7 @@ class TransformNet(Generator):
 
     size = SizeRule(minimum=16, multiple_of=4)
 
-    def __init__(self, *, width: Annotated[int, Ge(1)] = 32, blocks: Annotated[int, Ge(0)] = 5, styles: Annotated[int, Ge(0)] = 0) -> None:
+    def __init__(self, *, width: Annotated[int, Ge(1)] = 16, blocks: Annotated[int, Ge(0)] = 5, styles: Annotated[int, Ge(0)] = 0) -> None:
         super().__init__()
         self.classes = styles
         self.down = nn.ModuleList(

@@ -212,7 +212,8 @@ def network_maps(features: Features, image: Tensor, layers: Sequence[str], borde
         image = F.pad(image, (border,) * 4, mode="reflect" if mirrored else "replicate")
     first = next((p for p in features.parameters() if p.ndim == 4 and p.shape[1] > 1), None)
     ordered = first is not None and first.is_contiguous(memory_format=torch.channels_last)
-    return features(image.contiguous(memory_format=torch.channels_last) if ordered else image, layers)
+    maps: dict[str, Tensor] = features(image.contiguous(memory_format=torch.channels_last) if ordered else image, layers)
+    return maps
 
 
 @torch.no_grad()
@@ -281,7 +282,8 @@ def _weight(counts: Tensor | None, border: int, maps: Tensor) -> Tensor | None:
     """`counts` at the resolution of `maps`."""
     if counts is None:
         return None
-    return F.adaptive_avg_pool2d(F.pad(counts.to(maps.device, torch.float32), (border,) * 4, mode="replicate"), maps.shape[-2:])
+    height, width = maps.shape[-2:]
+    return F.adaptive_avg_pool2d(F.pad(counts.to(maps.device, torch.float32), (border,) * 4, mode="replicate"), (height, width))
 
 
 def _total(values: Mapping[str, Tensor]) -> Tensor:
