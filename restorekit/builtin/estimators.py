@@ -78,7 +78,7 @@ class L0Estimator(Estimator):
         with torch.autocast(image.device.type, enabled=False):
             blurred = self._cut(image.float().mean(dim=1))
             # On a CPU one by one, so that what an image is made into stays in the cache.
-            parts = blurred.split(1) if blurred.device.type == "cpu" else [blurred]
+            parts = torch.split(blurred, 1) if blurred.device.type == "cpu" else [blurred]
             psf = torch.cat([self._search(part) for part in parts])
             return F.pad(psf, ((self.size - psf.shape[-1]) // 2,) * 4)
 

@@ -51,7 +51,8 @@ class Refinement(nn.Module):
             features = features + found * torch.sigmoid(weigh(found.mean((2, 3))))[:, :, None, None]
         change = self.head(features).float()
         change = 0.1 * peak * (change - change.mean((2, 3), keepdim=True))
-        return psf + change[:, 0]
+        corrected: Tensor = psf + change[:, 0]
+        return corrected
 
 
 def fits(restored: Tensor, blurred: Tensor, size: int) -> list[Tensor]:
