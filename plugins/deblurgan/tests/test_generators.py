@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import torch
 import torch.nn.functional as F
-from restorekit_deblurgan.attention import ChannelAttention, window_means
+from restorekit_deblurgan.attention import ChannelAttention, sums_by_rows, window_means, window_sums
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -155,6 +155,13 @@ def test_gated_refuses_levels_that_do_not_fit(options: dict[str, object], messag
 def test_window_means_are_those_of_average_pooling(side: int) -> None:
     maps = drawn(0, 2, 3, 12, 17) - 0.5
     torch.testing.assert_close(window_means(maps, side), F.avg_pool2d(maps, side, 1), atol=1e-6, rtol=1e-5)
+
+
+@pytest.mark.parametrize("side", [1, 5, 11])
+def test_sums_by_rows_are_those_that_other_devices_compute(side: int) -> None:
+    maps = drawn(0, 2, 3, 12, 17) - 0.5
+    torch.testing.assert_close(sums_by_rows(maps, side), window_sums(maps, -2, side), atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(window_sums(maps, -2, side), window_sums(maps.mT, -1, side).mT)
 
 
 def test_a_window_that_does_not_fit_takes_all_of_that_direction() -> None:
