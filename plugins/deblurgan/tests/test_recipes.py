@@ -42,6 +42,7 @@ SMALL = {
     "deblurgan/v2-inception": V2 | {"data.crop": 96, "generator.taps": "timm", "generator.backbone": "test_efficientnet"},
     "deblurgan/gated": {"generator.width": 4, "generator.blocks": [1], "generator.decoder": [1], "data.crop": 32},
     "deblurgan/default": {"generator.width": 8, "data.crop": 64, "data.batch": 2},
+    "deblurgan/shipped": {"generator.width": 8, "data.crop": 64, "data.batch": 2},
     "deblurgan/finetune": {"generator.width": 8, "data.crop": 64},
     "deblurgan/denoise": {"generator.width": 8, "data.crop": 32},
 }
