@@ -22,15 +22,21 @@ from restorekit.images import Degraded
 PHOTOGRAPHS = {"astronaut": (slice(0, 342), slice(60, 512)), "chelsea": (slice(0, 300), slice(0, 397))}
 """Names in scikit-image, and the part that is shown, 1.32 times as wide as high."""
 
-SCALES = {"strokes": 1.4, "glass": 1.4, "ink": 2.0}
+OPTIONS = {
+    "strokes": {"style_scale": 1.4},
+    "glass": {"style_scale": 1.4},
+    "ink": {"style_scale": 1.4, "start": "recoloured", "colours": "luminance"},
+}
 WIDTH = 380
 GAP = 6
+SHOWN = 1280
+"""Width of the gallery in pixels."""
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--weights", type=Path, required=True, metavar="FILE", help="of SqueezeNet 1.0, by torchvision's names")
-    parser.add_argument("--steps", type=int, default=150)
+    parser.add_argument("--steps", type=int, default=120)
     parser.add_argument("--out", type=Path, required=True, metavar="FILE.jpg")
     arguments = parser.parse_args()
     height = round(WIDTH / 1.32)
@@ -44,8 +50,8 @@ def main() -> None:
                 "restorer",
                 "style/gatys",
                 features={"part": "core/squeezenet", "weights": str(arguments.weights)},
-                style_scale=SCALES[style],
                 steps=arguments.steps,
+                **OPTIONS[style],
             )
             rows[-1].append(method.restore(Degraded(photo, reference=picture)))
             print(name, style, flush=True)
@@ -63,7 +69,8 @@ def write(path: Path, image: Tensor) -> None:
 
     pixels = image[0].permute(1, 2, 0).mul(255).round().byte().numpy()
     stream = io.BytesIO()
-    Image.fromarray(pixels).save(stream, "JPEG", quality=86, optimize=True)
+    small = Image.fromarray(pixels).resize((SHOWN, round(SHOWN * pixels.shape[0] / pixels.shape[1])), Image.Resampling.LANCZOS)
+    small.save(stream, "JPEG", quality=83, optimize=True)
     path.write_bytes(stream.getvalue())
     print(f"{path}: {len(stream.getvalue()) / 1000:.0f} kB")
 

@@ -82,8 +82,9 @@ class Gatys(Restorer):
         style_scale: size of the reference over that of the photograph; smaller makes smaller strokes. A reference is
             never enlarged.
         colours: ``style`` takes the reference's; ``luminance`` paints the luminance alone and keeps the photograph's
-            chroma; ``histogram`` gives the reference the photograph's colours first.
-        start: ``content`` begins with the photograph, ``noise`` with noise, ``blend`` with a mixture.
+            chroma, or, with ``start: recoloured``, the reference's; ``histogram`` gives the reference the photograph's colours first.
+        start: ``content`` begins with the photograph, ``recoloured`` with the photograph in the colours of the reference that
+            weighs most, which suits references of few colours, ``noise`` with noise, ``blend`` with a mixture.
         noise: share of noise in a ``blend``.
         optimizer: ``adam``, or ``lbfgs`` with a strong Wolfe line search.
         steps: evaluations of the network at most, over all scales.
@@ -117,7 +118,7 @@ class Gatys(Restorer):
         reference_weights: tuple[Annotated[float, Ge(0)], ...] | None = None,
         style_scale: Annotated[float, Gt(0)] = 1.0,
         colours: Literal["style", "luminance", "histogram"] = "style",
-        start: Literal["content", "noise", "blend"] = "content",
+        start: Literal["content", "recoloured", "noise", "blend"] = "content",
         noise: Annotated[float, Ge(0), Le(1)] = 0.5,
         optimizer: Literal["adam", "lbfgs"] = "adam",
         steps: Annotated[int, Ge(1)] = 200,
@@ -178,16 +179,21 @@ class Gatys(Restorer):
             return photo
         photo = photo.float()
         content: Tensor = photo
+        ground = photo.expand(-1, 3, -1, -1)
         if self.colours == "luminance":
             content = colours.luminance(photo)
-            references = [colours.match_luminance(reference, photo) for reference in references]
+            if self.start == "recoloured":
+                ground = colours.match_colours(ground, references[shares.index(max(shares))])
+                references = [colours.luminance(reference) for reference in references]
+            else:
+                references = [colours.match_luminance(reference, photo) for reference in references]
         else:
-            content = photo.expand(-1, 3, -1, -1)
+            content = ground
             if self.colours == "histogram":
                 references = [colours.match_colours(reference, photo) for reference in references]
         painted = self._descend(content, [r.float() for r in references], shares, mask)
         if self.colours == "luminance":
-            painted = colours.with_luminance(photo.expand(-1, 3, -1, -1), painted)
+            painted = colours.with_luminance(ground, painted)
             painted = painted if mask is None else torch.where(mask > 0, painted, photo)
         return painted
 
@@ -200,7 +206,7 @@ class Gatys(Restorer):
         self._check_sizes(network, content, references, sizes[0])
         for size, count in zip(sizes, steps, strict=True):
             small = resized(content, size)
-            image = self._beginning(small) if image is None else resized(image, size)
+            image = self._beginning(small, references[shares.index(max(shares))]) if image is None else resized(image, size)
             targets = style_targets(network, self.terms, [self._style(r, size) for r in references], shares, self.tile, MARGIN, self.border)
             objective = Objective(
                 network,
@@ -243,9 +249,12 @@ class Gatys(Restorer):
         height, width = (max(1, round(side * ratio)) for side in reference.shape[-2:])
         return resized(reference, (height, width))
 
-    def _beginning(self, content: Tensor) -> Tensor:
+    def _beginning(self, content: Tensor, reference: Tensor) -> Tensor:
         if self.start == "content":
             return content
+        if self.start == "recoloured":
+            match = colours.match_luminance if content.shape[1] == 1 else colours.match_colours
+            return match(content, reference)
         rng = torch.Generator().manual_seed(self.seed)
         noise = torch.rand(content.shape, generator=rng).to(content)
         return noise if self.start == "noise" else torch.lerp(content, noise, self.noise)

@@ -69,6 +69,9 @@ def test_seeds_and_starts() -> None:
     assert not torch.equal(first, other)
     far = {start: (painted(gatys(start=start, steps=1))[0] - PHOTO).abs().mean().item() for start in ("content", "blend", "noise")}
     assert far["content"] < far["blend"] < far["noise"]
+    red = torch.stack([STYLE[:, 0], 0.1 * STYLE[:, 1], 0.1 * STYLE[:, 2]], 1)
+    recoloured = painted(gatys(start="recoloured", steps=1), PHOTO, red)[0]
+    torch.testing.assert_close(recoloured.mean((0, 2, 3)), red.mean((0, 2, 3)), atol=0.03, rtol=0)
     assert torch.equal(painted(gatys(start="blend", noise=1.0, steps=1))[0], painted(gatys(start="noise", steps=1))[0])
 
 
@@ -114,6 +117,10 @@ def test_colours() -> None:
     chroma = PHOTO - luminance(PHOTO)
     torch.testing.assert_close((kept - grey)[inside], chroma[inside], atol=1e-5, rtol=0)
     assert (grey - luminance(PHOTO)).abs().mean() > 0.01
+    brown = (STYLE.mean(1, keepdim=True) * torch.tensor([1.0, 0.8, 0.6]).view(1, 3, 1, 1)).expand(1, 3, -1, -1)
+    drawn, _ = painted(gatys(colours="luminance", start="recoloured", steps=5), PHOTO, brown)
+    lightest = ((drawn > 0.02) & (drawn < 0.98)).all(1)
+    assert (drawn[:, 0] - drawn[:, 2])[lightest].std() < 0.3 * (PHOTO[:, 0] - PHOTO[:, 2]).std(), "the drawing has the reference's colours"
     red = torch.stack([STYLE[:, 0], 0.1 * STYLE[:, 1], 0.1 * STYLE[:, 2]], 1)
     plain, matched = (painted(gatys(colours=c, steps=60), PHOTO, red)[0].mean((0, 2, 3)) for c in ("style", "histogram"))
     photo = PHOTO.mean((0, 2, 3))
@@ -182,7 +189,7 @@ def test_one_style_weight_suits_any_network() -> None:
         ({"layer_weights": [1.0]}, "layer_weights: 1 for 3 style layers"),
         ({"layer_weights": [0.0, 0.0, 0.0]}, "layer_weights: all are 0"),
         ({"reference_weights": [0.0]}, "reference_weights: all are 0"),
-        ({"start": "photo"}, "start: got 'photo'; expected content | noise | blend"),
+        ({"start": "photo"}, "start: got 'photo'; expected content | recoloured | noise | blend"),
         ({"steps": 0}, "steps: got 0; expected int >= 1"),
         ({"features": {"part": "core/vgg19", "weights": "no-such-file.pth"}}, "no file 'no-such-file.pth'"),
     ],
