@@ -13,7 +13,7 @@ import numpy.typing as npt
 from PIL import Image
 from PIL.ImageFile import ImageFile
 from PIL.PngImagePlugin import PngImageFile
-from PIL.TiffImagePlugin import TiffImageFile
+from PIL.TiffImagePlugin import ImageFileDirectory_v2, TiffImageFile
 
 from restorekit.errors import ImageError
 
@@ -25,6 +25,11 @@ LOWER_HALF = {"L": "B", "B": "L", "N": "B" if sys.byteorder == "little" else "L"
 BITS_PER_SAMPLE = 258
 PLANES = 284
 SEPARATE = 2
+
+XMP = 700
+LONG = 4
+DIRECTORIES = (0x8769, 0x8825)
+"""Tags whose value is where a directory of EXIF begins: the camera's, and of the place."""
 
 PNG_COLOUR = {1: 0, 2: 4, 3: 2, 4: 6}
 PNG_UP_FILTER = 2
@@ -69,7 +74,7 @@ def _pixels(data: bytes, raw: str | None) -> npt.NDArray[Any]:
         return np.asarray(opened)
 
 
-def encode_png(pixels: Pixels, *, icc: bytes = b"", exif: bytes = b"", dpi: tuple[float, float] | None = None) -> bytes:
+def encode_png(pixels: Pixels, *, icc: bytes = b"", exif: bytes = b"", xmp: bytes = b"", dpi: tuple[float, float] | None = None) -> bytes:
     """A PNG file of ``(H, W, C)`` 16-bit pixels: grey, grey and alpha, RGB, or RGB and alpha.
 
     Layout: PNG specification, third edition, W3C 2025.
@@ -87,6 +92,8 @@ def encode_png(pixels: Pixels, *, icc: bytes = b"", exif: bytes = b"", dpi: tupl
         chunks.append(_chunk(b"pHYs", struct.pack(">IIB", *(round(v / METRES_PER_INCH) for v in dpi), 1)))
     if exif:
         chunks.append(_chunk(b"eXIf", exif.removeprefix(b"Exif\0\0")))
+    if xmp:
+        chunks.append(_chunk(b"iTXt", b"XML:com.adobe.xmp\0\0\0\0\0" + xmp))
     chunks += [_chunk(b"IDAT", zlib.compress(filtered.tobytes())), _chunk(b"IEND", b"")]
     return b"\x89PNG\r\n\x1a\n" + b"".join(chunks)
 
@@ -95,15 +102,23 @@ def _chunk(name: bytes, body: bytes) -> bytes:
     return struct.pack(">I", len(body)) + name + body + struct.pack(">I", zlib.crc32(name + body))
 
 
-def encode_tiff(pixels: Pixels, *, icc: bytes = b"", dpi: tuple[float, float] | None = None) -> bytes:
-    """A TIFF file of ``(H, W, C)`` 16-bit pixels, losslessly compressed, as `encode_png` but without EXIF."""
+def encode_tiff(pixels: Pixels, *, icc: bytes = b"", exif: bytes = b"", xmp: bytes = b"", dpi: tuple[float, float] | None = None) -> bytes:
+    """A TIFF file of ``(H, W, C)`` 16-bit pixels, losslessly compressed, as `encode_png`."""
     import tifffile
 
     channels = pixels.shape[2]
+    described = Image.Exif()
+    if exif:
+        described.load(exif)
+    tags: list[tuple[Any, ...]] = [(tag, "s", 0, value.encode(), True) for tag, value in described.items() if isinstance(value, str)]
+    tags += [(XMP, "B", len(xmp), xmp, True)] if xmp else []
+    directories = {ifd: inside for ifd in DIRECTORIES if (inside := described.get_ifd(ifd))}
+    tags += [(ifd - 1, "I", 1, 0, True) for ifd in directories]  # tifffile takes no tag of a directory; renamed below
     stream = io.BytesIO()
     tifffile.imwrite(
         stream,
         pixels[:, :, 0] if channels == 1 else pixels,
+        byteorder="<",
         photometric="rgb" if channels >= 3 else "minisblack",
         planarconfig="contig" if channels > 1 else None,
         extrasamples=["unassalpha"] if channels in (2, 4) else None,
@@ -113,5 +128,26 @@ def encode_tiff(pixels: Pixels, *, icc: bytes = b"", dpi: tuple[float, float] | 
         resolutionunit="INCH" if dpi else None,
         metadata=None,
         software=False,
+        extratags=tags,
     )
+    for ifd, inside in directories.items():
+        _append_directory(stream, ifd, inside)
     return stream.getvalue()
+
+
+def _append_directory(stream: io.BytesIO, ifd: int, inside: dict[int, Any]) -> None:
+    """Write a directory of EXIF at the end of a little-endian TIFF file and its place into the tag that waits for it."""
+    import tifffile
+
+    place = stream.seek(0, io.SEEK_END)
+    place += place % 2
+    directory = ImageFileDirectory_v2(b"II*\0\0\0\0\0", group=ifd)
+    for tag, value in inside.items():
+        directory[tag] = value
+    stream.seek(0)
+    with tifffile.TiffFile(stream) as opened:
+        entry = opened.pages.first.tags[ifd - 1].offset
+    stream.seek(place)
+    stream.write(directory.tobytes(place))
+    stream.seek(entry)
+    stream.write(struct.pack("<HHII", ifd, LONG, 1, place))

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 import importlib.util
 import io
-import math
 import os
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ import torch.nn.functional as F
 from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 
-from restorekit import deepfiles, files
+from restorekit import deepfiles, files, metadata
 from restorekit.errors import ImageError, UserError, did_you_mean
 
 FORMATS = {
@@ -29,27 +29,18 @@ FORMATS = {
     ".bmp": "BMP",
     ".tif": "TIFF",
     ".tiff": "TIFF",
+    **({".avif": "AVIF"} if importlib.util.find_spec("PIL._avif") else {}),
+    **({".heic": "HEIF", ".heif": "HEIF"} if importlib.util.find_spec("pillow_heif") else {}),
 }
-"""What is read and written, by suffix. Reading goes by the content, writing by the suffix."""
+"""What is read and written, by suffix. Reading goes by the content, writing by the suffix. AVIF and HEIC where Pillow has them."""
 
 SUFFIXES = tuple(FORMATS)
 
 BUNDLED = ("astronaut", "brick", "camera", "chelsea", "coffee", "coins", "grass", "gravel", "motorcycle_left", "rocket")
 """Photographs, as opposed to diagrams and test patterns, among the data inside scikit-image's wheels."""
 
-ORIENTATION = 0x0112
-EXIF_IFD = 0x8769
-GPS_IFD = 0x8825
-DESCRIPTIVE = (0x010E, 0x010F, 0x0110, 0x0131, 0x0132, 0x013B, 0x8298)
-"""EXIF tags of the photograph: description, make, model, software, date, artist, copyright. The rest describes the file."""
-
-OFFSETS = (0xA005, 0x927C)
-"""EXIF entries that point into the old file and mean nothing in a new one: interoperability, maker note."""
-
-SAVE_OPTIONS: dict[str, dict[str, Any]] = {
-    "JPEG": {"quality": 95, "subsampling": 0},
-    "WEBP": {"quality": 95},
-}
+ROWS = 256
+"""Of a picture that are converted at a time, so that a large one is not in memory in three forms at once."""
 
 Array = npt.NDArray[Any]
 
@@ -64,8 +55,11 @@ class Photo:
         bits: 8 or 16 per channel in the file.
         exif: EXIF block without the orientation, which has been applied; empty for none.
         icc: colour profile of `image`; empty for none.
+        xmp: XMP packet, whose orientation is 1; empty for none.
         dpi: dots per inch, horizontally and vertically, or None.
-        format: the file's format: ``PNG``, ``JPEG``, ``WEBP``, ``BMP`` or ``TIFF``.
+        format: the file's format, one of the values of `FORMATS`.
+        jpeg: how a JPEG file was compressed, as Pillow's options; empty for other formats.
+        frames: pages or frames in the file, of which this is the first.
     """
 
     image: Tensor
@@ -73,8 +67,15 @@ class Photo:
     bits: int = 8
     exif: bytes = b""
     icc: bytes = b""
+    xmp: bytes = b""
     dpi: tuple[float, float] | None = None
     format: str = ""
+    jpeg: Mapping[str, Any] = field(default_factory=dict)
+    frames: int = 1
+
+    def stripped(self) -> Photo:
+        """The same without what is said of it: EXIF, XMP and resolution. The colours need their profile, which stays."""
+        return replace(self, exif=b"", xmp=b"", dpi=None)
 
 
 def read(path: str | Path) -> Photo:
@@ -102,18 +103,18 @@ def read(path: str | Path) -> Photo:
         raise ImageError(f"{path}: damaged or incomplete image: {fault or type(fault).__name__}") from fault
 
 
-def write(path: str | Path, image: Tensor, *, like: Photo | None = None) -> Path:
+def write(path: str | Path, image: Tensor, *, like: Photo | None = None, quality: int | None = None) -> Path:
     """Write a photograph in the format of the suffix, whole or not at all.
 
-    Values are clamped to [0, 1] and rounded. JPEG and WebP are written at quality 95, JPEG without
-    chroma subsampling; TIFF without loss.
+    Values are clamped to [0, 1] and rounded. A JPEG made from a JPEG gets its quantisation tables and subsampling;
+    otherwise JPEG and WebP are written at quality 95, AVIF and HEIC at 90, JPEG without chroma subsampling; TIFF without loss.
 
     Args:
         path: where to; missing folders are made.
         image: ``(1, C, H, W)``, C of 1 or 3.
-        like: the photograph that it was made from. Its EXIF, colour profile, resolution, transparency
-            and 16 bits are kept as far as the format allows (a 16-bit TIFF has no EXIF); transparency
-            is resized where sizes differ.
+        like: the photograph that it was made from. Its EXIF, XMP, colour profile, resolution, transparency
+            and 16 bits are kept as far as the format allows; transparency is resized where sizes differ.
+        quality: 1 to 100, for formats that lose something.
 
     Returns:
         `path`.
@@ -139,7 +140,7 @@ def write(path: str | Path, image: Tensor, *, like: Photo | None = None) -> Path
             alpha = F.interpolate(alpha, image.shape[-2:], mode="bilinear", antialias=True)
         image = torch.cat([image, alpha], 1)
     try:
-        data = _encoded(image, form, like, icc)
+        data = _encoded(image, form, like, icc, quality)
     except (OSError, ValueError, SystemError) as fault:
         raise UserError(f"{path}: this picture cannot be stored as {form}: {fault}") from fault
     files.write(path, data)
@@ -254,28 +255,42 @@ def write_psf(path: str | Path, psf: Tensor) -> Path:
     return path
 
 
+@functools.cache
+def _teach_pillow_heif() -> None:
+    if "HEIF" in FORMATS.values():
+        importlib.import_module("pillow_heif").register_heif_opener()
+
+
 def _open(data: bytes) -> Image.Image:
+    _teach_pillow_heif()
     return Image.open(io.BytesIO(data), formats=tuple(dict.fromkeys(FORMATS.values())))
 
 
 def _photo(opened: Image.Image, data: bytes) -> Photo:
+    frames, compression = metadata.frames(opened), metadata.jpeg(opened)
     deep = deepfiles.layout(opened)
-    turned = _orientation(opened) >= 5
+    turned = metadata.orientation(opened) >= 5
     opened.load()
-    orientation = _orientation(opened)  # 1 where Pillow has turned the picture while loading
+    orientation = metadata.orientation(opened)  # 1 where Pillow has turned the picture while loading
     pixels = _upright(deepfiles.decode(data, deep) if deep else _shallow(opened), orientation)
-    tensor = torch.from_numpy(pixels.astype(np.float32) / (65535 if deep else 255)).permute(2, 0, 1)[None]
+    tensor = torch.empty(1, pixels.shape[2], *pixels.shape[:2])
+    for start in range(0, pixels.shape[0], ROWS):
+        band = pixels[start : start + ROWS].astype(np.float32) / np.float32(65535 if deep else 255)
+        tensor[0, :, start : start + ROWS] = torch.from_numpy(band).permute(2, 0, 1)
     colours = tensor.shape[1] - 1 + tensor.shape[1] % 2
     own_colours = opened.mode not in ("CMYK", "YCbCr", "LAB", "HSV")
-    dpi = _dpi(opened.info.get("dpi"))
+    dpi = metadata.dpi(opened)
     return Photo(
         image=tensor[:, :colours].contiguous(),
         alpha=tensor[:, colours:].contiguous() if tensor.shape[1] > colours else None,
         bits=16 if deep else 8,
-        exif=_exif(opened),
+        exif=metadata.exif(opened),
         icc=(opened.info.get("icc_profile") or b"") if own_colours else b"",
+        xmp=metadata.xmp(opened),
         dpi=dpi[::-1] if dpi and (turned or orientation >= 5) else dpi,
         format="JPEG" if opened.format == "MPO" else opened.format or "",
+        jpeg=compression,
+        frames=frames,
     )
 
 
@@ -288,14 +303,6 @@ def _shallow(opened: Image.Image) -> Array:
     return np.asarray(opened if mode == wanted else opened.convert(wanted))
 
 
-def _orientation(opened: Image.Image) -> int:
-    try:
-        value = opened.getexif().get(ORIENTATION, 1)
-    except Exception:  # a damaged description must not cost the picture
-        return 1
-    return value if value in range(1, 9) else 1
-
-
 def _upright(pixels: Array, orientation: int) -> Array:
     pixels = np.atleast_3d(pixels)
     if orientation >= 5:
@@ -305,49 +312,29 @@ def _upright(pixels: Array, orientation: int) -> Array:
     return pixels[::rows, ::columns]
 
 
-def _exif(opened: Image.Image) -> bytes:
-    """What EXIF says of the photograph, without what it says of the file."""
-    try:
-        exif = opened.getexif()
-        kept = Image.Exif()
-        for tag in DESCRIPTIVE:
-            if tag in exif:
-                kept[tag] = exif[tag]
-        for ifd in (EXIF_IFD, GPS_IFD):
-            inside = {tag: value for tag, value in exif.get_ifd(ifd).items() if tag not in OFFSETS}
-            if inside:
-                kept[ifd] = inside
-        return kept.tobytes() if len(kept) else b""
-    except Exception:  # a damaged description must not cost the picture
-        return b""
-
-
-def _dpi(value: object) -> tuple[float, float] | None:
-    try:
-        across, down = (float(v) for v in value)  # type: ignore[attr-defined]
-    except (TypeError, ValueError, ZeroDivisionError):
-        return None
-    return (across, down) if 1 <= across < math.inf and 1 <= down < math.inf else None
-
-
-def _encoded(image: Tensor, form: str, like: Photo, icc: bytes) -> bytes:
-    top = 65535 if like.bits == 16 and form in ("PNG", "TIFF") else 255
-    pixels = image[0].double().clamp(0, 1).mul(top).round().permute(1, 2, 0).numpy()
-    if top == 65535 and form == "PNG":
-        return deepfiles.encode_png(pixels.astype(np.uint16), icc=icc, exif=like.exif, dpi=like.dpi)
-    if top == 65535:
-        return deepfiles.encode_tiff(pixels.astype(np.uint16), icc=icc, dpi=like.dpi)
-    shallow = pixels.astype(np.uint8)
-    options: dict[str, Any] = dict(SAVE_OPTIONS.get(form, {}))
-    if like.dpi is not None:
-        options["dpi"] = like.dpi
-    if like.exif and form != "BMP":
-        options["exif"] = like.exif
-    if icc and form != "BMP":
-        options["icc_profile"] = icc
+def _encoded(image: Tensor, form: str, like: Photo, icc: bytes, quality: int | None) -> bytes:
+    deep = like.bits == 16 and form in ("PNG", "TIFF")
+    pixels = _levels(image[0], 65535 if deep else 255)
+    if deep and form == "PNG":
+        return deepfiles.encode_png(pixels, icc=icc, exif=like.exif, xmp=like.xmp, dpi=like.dpi)
+    if deep:
+        return deepfiles.encode_tiff(pixels, icc=icc, exif=like.exif, xmp=like.xmp, dpi=like.dpi)
+    _teach_pillow_heif()
+    colours = image.shape[1] - 1 + image.shape[1] % 2
+    options = metadata.options(form, like, icc=icc, channels=colours, quality=quality)
     stream = io.BytesIO()
-    Image.fromarray(shallow[:, :, 0] if shallow.shape[2] == 1 else shallow).save(stream, form, **options)
+    Image.fromarray(pixels[:, :, 0] if pixels.shape[2] == 1 else pixels).save(stream, form, **options)
     return stream.getvalue()
+
+
+def _levels(image: Tensor, top: int) -> Array:
+    """``(C, H, W)`` in [0, 1] as whole numbers ``(H, W, C)``, some rows at a time, because they are doubles in between."""
+    channels, height, width = image.shape
+    pixels = np.empty((height, width, channels), np.uint16 if top > 255 else np.uint8)
+    for start in range(0, height, ROWS):
+        band = image[:, start : start + ROWS].double().clamp(0, 1).mul(top).round()
+        pixels[start : start + ROWS] = band.permute(1, 2, 0).numpy()
+    return pixels
 
 
 def _walk(folder: Path) -> list[Path]:

@@ -15,7 +15,7 @@ import numpy.typing as npt
 from PIL import Image
 from PIL.TiffImagePlugin import TiffImageFile
 
-from restorekit import photos, seeding
+from restorekit import metadata, photos, seeding
 from restorekit.datasets.layouts import Entry, Listing
 from restorekit.errors import ImageError, TrainingError
 
@@ -306,7 +306,7 @@ def _turned(opened: Image.Image) -> bool:
     if opened.format == "PNG" and "exif" not in opened.info:
         return False  # Pillow would decode the whole picture to look behind it
     try:
-        orientation: Any = opened.getexif().get(photos.ORIENTATION, 1)
+        orientation: Any = opened.getexif().get(metadata.ORIENTATION, 1)
     except Exception:  # a damaged description must not cost the picture
         return False
     return orientation in (5, 6, 7, 8)

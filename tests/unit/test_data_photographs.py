@@ -12,7 +12,7 @@ import skimage.data
 from PIL import Image
 
 import restorekit as rk
-from restorekit import photos
+from restorekit import metadata, photos
 from restorekit.datasets import layouts
 from restorekit.datasets.photographs import Photographs, header_size
 from restorekit.errors import ImageError, TrainingError
@@ -114,7 +114,7 @@ def test_a_file_that_changes_while_training_is_damaged(tmp_path: Path) -> None:
 @pytest.mark.parametrize("suffix", [".jpg", ".png", ".tif", ".webp"])
 def test_the_header_tells_the_size_of_the_upright_picture(suffix: str, orientation: int, tmp_path: Path) -> None:
     exif = Image.Exif()
-    exif[photos.ORIENTATION] = orientation
+    exif[metadata.ORIENTATION] = orientation
     path = tmp_path / f"x{suffix}"
     Image.fromarray(CAT).save(path, exif=exif)
     assert header_size(layouts.Entry("x", path)) == tuple(photos.read(path).image.shape[2:])

@@ -18,7 +18,7 @@ import tifffile
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from PIL import Image, ImageCms, ImageOps
+from PIL import Image, ImageCms, ImageOps, JpegImagePlugin
 
 from restorekit import deepfiles, photos
 from restorekit.errors import ImageError, UserError
@@ -242,27 +242,69 @@ def test_orientation_of_deep_files(tmp_path: Path, orientation: int, suffix: str
 # what is kept
 
 
-@pytest.mark.parametrize("suffix", [".png", ".jpg", ".webp", ".tif"])
+PACKET = b"<x:xmpmeta xmlns:x='adobe:ns:meta/'><rdf:Description tiff:Orientation='6' xmp:Rating='4'/></x:xmpmeta>"
+
+
+@pytest.mark.parametrize("suffix", sorted({form: suffix for suffix, form in photos.FORMATS.items() if form != "BMP"}.values()))
 @pytest.mark.parametrize("bits", [8, 16])
 def test_profile_exif_and_resolution_are_kept(tmp_path: Path, suffix: str, bits: int) -> None:
     exif = Image.Exif()
     exif[0x010F] = "Maker"
     exif[0x8769] = {0x829A: 0.01, 0x927C: b"private", 0x9003: "2020:01:02 03:04:05"}
     exif[0x8825] = {1: "N"}
-    path = saved(tmp_path, RGB, "in.jpg", exif=exif, icc_profile=PROFILE, dpi=(300, 300))
+    path = saved(tmp_path, RGB, "in.jpg", exif=exif, icc_profile=PROFILE, dpi=(300, 300), xmp=PACKET)
     photo = photos.read(path)
     photo = photos.Photo(**{**photo.__dict__, "bits": bits})
     again = photos.read(photos.write(tmp_path / f"out{suffix}", photo.image, like=photo))
     assert again.icc == PROFILE
-    if suffix != ".webp":  # has no field for it
-        np.testing.assert_allclose(again.dpi, (300, 300), rtol=1e-3)
-    if not (suffix == ".tif" and bits == 16):  # tifffile writes no EXIF
-        kept = Image.Exif()
-        kept.load(again.exif)
-        assert kept[0x010F] == "Maker"
-        assert kept.get_ifd(0x8769)[0x9003] == "2020:01:02 03:04:05"
-        assert 0x927C not in kept.get_ifd(0x8769)
-        assert kept.get_ifd(0x8825)[1] == "N"
+    np.testing.assert_allclose(again.dpi, (300, 300), rtol=1e-3)
+    kept = Image.Exif()
+    kept.load(again.exif)
+    assert kept[0x010F] == "Maker"
+    assert kept.get_ifd(0x8769)[0x9003] == "2020:01:02 03:04:05"
+    assert 0x927C not in kept.get_ifd(0x8769)
+    assert kept.get_ifd(0x8825)[1] == "N"
+    assert again.xmp.replace(b'"', b"'") == PACKET.replace(b"Orientation='6'", b"Orientation='1'")
+    bare = photos.read(photos.write(tmp_path / f"bare{suffix}", photo.image, like=photo.stripped()))
+    assert (bare.exif, bare.xmp, bare.dpi, bare.icc) == (b"", b"", None, PROFILE)
+
+
+@pytest.mark.parametrize(("quality", "subsampling"), [(40, 2), (75, 1), (90, 0)])
+def test_a_jpeg_keeps_its_quality_and_subsampling(tmp_path: Path, quality: int, subsampling: int) -> None:
+    path = saved(tmp_path, RGB, "in.jpg", quality=quality, subsampling=subsampling)
+    photo = photos.read(path)
+    with Image.open(path) as before, Image.open(photos.write(tmp_path / "out.jpg", photo.image, like=photo)) as after:
+        assert after.quantization == before.quantization
+        assert JpegImagePlugin.get_sampling(after) == subsampling
+    coarse = photos.write(tmp_path / "coarse.jpg", photo.image, like=photo, quality=5)
+    with Image.open(coarse) as opened, Image.open(saved(tmp_path, RGB, "five.jpg", quality=5)) as reference:
+        assert opened.quantization == reference.quantization
+    grey = photos.write(tmp_path / "grey.jpg", photo.image[:, :1], like=photo)
+    assert photos.read(grey).image.shape[1] == 1
+
+
+def test_descriptions_too_long_for_a_jpeg_cost_only_themselves(tmp_path: Path) -> None:
+    photo = photos.read(saved(tmp_path, RGB))
+    long = photos.Photo(**{**photo.__dict__, "xmp": b"x" * 70000, "exif": b"Exif\0\0" + b"x" * 70000, "icc": PROFILE})
+    assert photos.read(photos.write(tmp_path / "out.jpg", photo.image, like=long)).icc == PROFILE
+
+
+@pytest.mark.parametrize("suffix", [".tif", ".webp", ".png", ".avif"])
+def test_frames_are_counted(tmp_path: Path, suffix: str) -> None:
+    if suffix not in photos.FORMATS:
+        pytest.skip(f"this Pillow has no {suffix}")
+    others = [Image.fromarray(RGB[::-1].copy()), Image.fromarray(RGB[:, ::-1].copy())]
+    assert photos.read(saved(tmp_path, RGB, f"three{suffix}", save_all=True, append_images=others)).frames == 3
+    assert photos.read(saved(tmp_path, RGB, f"one{suffix}")).frames == 1
+
+
+def test_previews_and_the_second_picture_of_a_camera_are_no_frames(tmp_path: Path) -> None:
+    with tifffile.TiffWriter(tmp_path / "preview.tif") as file:
+        file.write(RGB, photometric="rgb")
+        file.write(RGB[::2, ::2], photometric="rgb", subfiletype=1)
+    assert photos.read(tmp_path / "preview.tif").frames == 1
+    path = saved(tmp_path, RGB, "two.mpo", save_all=True, append_images=[Image.fromarray(RGB)])
+    assert photos.read(path.rename(tmp_path / "two.jpg")).frames == 1
 
 
 def test_alpha_follows_the_size_of_the_result(tmp_path: Path) -> None:
