@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
+import numpy.typing as npt
 from PIL import Image, ImageDraw, ImageFont
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 Box = tuple[int, int, int, int]
 """Left, top, right and bottom in pixels, the last two outside the box, as in Pillow."""
@@ -62,6 +68,25 @@ def compare(panels: Sequence[Panel], *, crop: Box | None = None, widest: int = 6
         sheet.paste(picture.crop(crop).resize(detail, Image.Resampling.BICUBIC), (left, lower))
         draw.rectangle((left, lower, left + detail[0] - 1, lower + detail[1] - 1), outline=FRAME, width=line)
     return sheet
+
+
+def before_after(before: Tensor, after: Tensor) -> bytes:
+    """A picture and what was made of it, side by side, as a PNG file.
+
+    Args:
+        before: ``(1, C, h, w)`` in [0, 1]; enlarged where `after` is larger.
+        after: ``(1, C, H, W)``.
+    """
+    old, new = (Image.fromarray(_pixels(image)) for image in (before, after))
+    panels = [Panel("before", old.resize(new.size, Image.Resampling.BICUBIC)), Panel("after", new)]
+    stream = io.BytesIO()
+    compare(panels).save(stream, "PNG")
+    return stream.getvalue()
+
+
+def _pixels(image: Tensor) -> npt.NDArray[np.uint8]:
+    pixels: npt.NDArray[np.uint8] = image[0].mul(255).round().byte().permute(1, 2, 0).cpu().numpy()
+    return pixels[:, :, 0] if pixels.shape[2] == 1 else pixels
 
 
 def busiest(picture: Image.Image, share: float = 0.3) -> Box:

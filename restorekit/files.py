@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import itertools
+import os
 import uuid
 from pathlib import Path
 
@@ -33,9 +34,14 @@ def content(path: Path) -> bytes:
     if not path.is_file():
         raise ImageError(f"{path}: not a plain file" if path.exists() else missing(path))
     try:
-        data = path.read_bytes()
+        with path.open("rb") as stream:
+            before = os.fstat(stream.fileno())
+            data = stream.read()
+            after = os.fstat(stream.fileno())
     except OSError as fault:
         raise ImageError(f"{path}: cannot be read: {fault.strerror or fault}") from fault
+    if (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns):
+        raise ImageError(f"{path}: changed while it was read; try again when it is written whole")
     if not data:
         raise ImageError(f"{path}: the file is empty (0 bytes)")
     return data

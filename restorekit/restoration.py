@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from restorekit.errors import ImageError
@@ -47,7 +50,54 @@ def restore(restorer: Restorer, degraded: Degraded, *, name: str = "") -> Tensor
         raise ImageError(f"{name} returned shape {tuple(restored.shape)}; expected {n} image(s) of {width}×{height}")
     if not torch.isfinite(restored).all():
         raise ImageError(f"{name} returned values that are not finite")
-    return restored.detach().to(degraded.image).clamp(0, 1)
+    restored = restored.detach().to(degraded.image)
+    low, high = restored.aminmax()
+    return restored if low >= 0 and high <= 1 else restored.clamp(0, 1)  # a copy of a large picture only where it is needed
+
+
+def self_ensemble(restorer: Restorer, degraded: Degraded, *, name: str = "") -> Tensor:
+    """The mean of what `restorer` makes of the image in its eight orientations: mirrored and turned, restored, turned back.
+
+    The mask and the PSF are turned with the image; references stay as they are. Otherwise as `restore`.
+
+    Timofte, Rothe and Van Gool, "Seven ways to improve example-based single image super resolution", CVPR 2016.
+    """
+    total: Tensor | None = None
+    for turns in range(4):
+        for mirror in (False, True):
+            made = _turned(restore(restorer, _orientation(degraded, turns, mirror), name=name), -turns, mirror, back=True)
+            total = made.clone() if total is None else total.add_(made)
+    assert total is not None
+    return total.div_(8)
+
+
+def blend(image: Tensor, restored: Tensor, strength: float) -> Tensor:
+    """`restored` at `strength` 1, `image` at 0 and a mixture between; `image` is resized where the method enlarges.
+
+    Args:
+        image: ``(N, C, H, W)`` in [0, 1].
+        restored: what a method made of it.
+        strength: from 0 to 1.
+    """
+    if strength == 1:
+        return restored
+    if image.shape[-2:] != restored.shape[-2:]:
+        image = F.interpolate(image, restored.shape[-2:], mode="bicubic", antialias=True).clamp(0, 1)
+    return torch.lerp(image.expand_as(restored), restored, strength)
+
+
+def _orientation(degraded: Degraded, turns: int, mirror: bool) -> Degraded:
+    params = {key: _turned(value, turns, mirror) if key == "psf" else value for key, value in degraded.params.items()}
+    mask = None if degraded.mask is None else _turned(degraded.mask, turns, mirror)
+    return replace(degraded, image=_turned(degraded.image, turns, mirror), mask=mask, params=params)
+
+
+def _turned(image: Tensor, turns: int, mirror: bool, *, back: bool = False) -> Tensor:
+    """Mirrored, then turned by quarters; with `back` turned first, which undoes it where `turns` has the other sign."""
+    if mirror and not back:
+        image = image.flip(-1)
+    image = image.rot90(turns, (-2, -1))
+    return image.flip(-1) if mirror and back else image
 
 
 def _check_mask(mask: Tensor, image: Tensor) -> None:

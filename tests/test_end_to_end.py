@@ -67,7 +67,7 @@ def test_a_known_blur_is_undone(folder: Path, blurred: Path) -> None:
 
 def test_the_default_method_restores_a_folder(folder: Path, blurred: Path) -> None:
     _default_method()
-    rows = json.loads(run("restore", "blurred", "-o", "restored", "--json", cwd=folder))
+    rows = [json.loads(line) for line in run("restore", "blurred", "-o", "restored", "--json", cwd=folder).splitlines()]
     assert len(rows) == 2
     gains = []
     for row in rows:

@@ -1,21 +1,15 @@
-"""Many pictures: what is written where, and going on past those that fail."""
+"""Many pictures: what is written where."""
 
 from __future__ import annotations
 
+import glob
+import itertools
 import os
-import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
-import click
-
-from restorekit.cli import common
 from restorekit.errors import UserError
-
-if TYPE_CHECKING:
-    from restorekit.cli.watching import Watching
 
 
 @dataclass(frozen=True)
@@ -33,54 +27,77 @@ class Job:
     inside: Path
 
 
-@dataclass(frozen=True)
-class Done:
-    """What became of a batch.
-
-    Attributes:
-        rows: one object per picture, for ``--json``.
-        code: 0, or 2 where a picture failed.
-    """
-
-    rows: list[dict[str, Any]]
-    code: int
-
-
-def plan(sources: Sequence[Path], out: Path) -> list[Job]:
+def plan(sources: Sequence[Path], out: Path, *, suffix: str | None = None) -> list[Job]:
     """What is to be written where.
 
     Args:
-        sources: files, and folders that are searched for pictures at any depth.
+        sources: files, folders that are searched for pictures at any depth, and patterns such as ``holiday/**/*.jpg``.
         out: a file for one file with an image suffix, otherwise a folder.
+        suffix: of the results in a folder, such as ``.png``; each input's own if None.
 
     Raises:
-        UserError: a folder without pictures, two pictures with one target, a target that is an input, or an output that
-            cannot be written. Files that do not exist fail in their turn.
+        UserError: a folder or a pattern without pictures, two pictures with one target, a target that is an input, or an
+            output that cannot be written. Files that do not exist fail in their turn.
     """
     from restorekit import files, photos
 
-    if len(sources) == 1 and not sources[0].is_dir() and out.suffix.lower() in photos.SUFFIXES and not out.is_dir():
-        if not sources[0].exists():
-            raise UserError(files.missing(sources[0]))
+    alone = len(sources) == 1 and not sources[0].is_dir()
+    if alone and not sources[0].exists() and not _is_pattern(sources[0]):
+        raise UserError(files.missing(sources[0]))
+    if alone and not _is_pattern(sources[0]) and out.suffix.lower() in photos.SUFFIXES and not out.is_dir():
+        if suffix is not None and out.suffix.lower() != suffix:
+            raise UserError(f"{out}: the name says another format than --format {suffix[1:]}; leave --format out, or change the name")
         jobs = [Job(sources[0], out, Path(sources[0].name))]
         folder = out.parent
     else:
-        if len(sources) == 1 and not sources[0].exists():
-            raise UserError(files.missing(sources[0]))
-        jobs = [Job(file, out / inside, inside) for source in sources for file, inside in _found(source, out)]
+        found = [(file, inside.with_suffix(suffix) if suffix else inside) for source in sources for file, inside in _found(source, out)]
+        jobs = [Job(file, out / inside, inside) for file, inside in found]
         folder = out
     _refuse_clashes(jobs)
     refuse_unwritable(folder)
     return jobs
 
 
+def settle_existing(jobs: Sequence[Job], *, skip: bool, overwrite: bool) -> list[Job]:
+    """The jobs to be done, where results may be there already.
+
+    Args:
+        jobs: from `plan`.
+        skip: leave what is there.
+        overwrite: replace it.
+
+    Raises:
+        UserError: there are results and neither was asked for, or both were.
+    """
+    if skip and overwrite:
+        raise UserError("--skip-existing and --overwrite: give one of the two")
+    there = {job.target for job in jobs if os.path.lexists(job.target)}
+    if there and not skip and not overwrite:
+        first = next(job.target for job in jobs if job.target in there)
+        many = f"there already, and {len(there) - 1} more" if len(there) > 1 else "there already"
+        raise UserError(f"{first}: {many}. To replace: --overwrite. To leave what is there and do the rest: --skip-existing")
+    return [job for job in jobs if not skip or job.target not in there]
+
+
+def _is_pattern(source: Path) -> bool:
+    return glob.has_magic(str(source)) and not os.path.lexists(source)
+
+
 def _found(source: Path, out: Path) -> list[tuple[Path, Path]]:
     """The pictures of one input, each with its path inside the output."""
-    if not source.is_dir():
-        return [(source, Path(source.name))]
     from restorekit import photos
 
-    found = [(file, file.relative_to(source)) for file in photos.find([source])]
+    if _is_pattern(source):
+        fixed = Path(*itertools.takewhile(lambda part: not glob.has_magic(part), source.parts[:-1]))
+        matches = [(file, file.relative_to(fixed)) for file in sorted(fixed.glob(str(source.relative_to(fixed))))]
+        shown = [(file, inside) for file, inside in matches if not any(part.startswith(".") for part in inside.parts)]
+        found = [(file, inside) for file, inside in shown if inside.suffix.lower() in photos.SUFFIXES and not file.is_dir()]
+        if not found:
+            raise UserError(f"{source}: no picture matches; looked for {' '.join(photos.SUFFIXES)}")
+    elif not source.is_dir():
+        return [(source, Path(source.name))]
+    else:
+        found = [(file, file.relative_to(source)) for file in photos.find([source])]
     results = out.resolve()
     if results == source.resolve():
         return found
@@ -135,77 +152,3 @@ def refuse_unwritable(folder: Path, *, option: str = "") -> None:
         raise UserError(f"{said}{there}: a file, and {'it' if option else 'the output'} must be a folder here{why}")
     if not os.access(there, os.W_OK):
         raise UserError(f"{said}{there}: no permission to write here; choose another {'folder' if option else 'output'}")
-
-
-def run(
-    jobs: Sequence[Job],
-    work: Callable[[Job], tuple[int, int]],
-    *,
-    doing: str,
-    facts: Mapping[str, Any],
-    quiet: bool = False,
-    watching: Watching | None = None,
-) -> Done:
-    """Do the work for every picture, whatever becomes of the others.
-
-    Args:
-        jobs: from `plan`.
-        work: reads, computes and writes one picture, and returns its width and height.
-        doing: what is being done, for the progress bar.
-        facts: what every row says besides.
-        quiet: print no line per picture.
-        watching: what listens to an iterative method, which then says on the bar how far it is.
-
-    Raises:
-        KeyboardInterrupt: after the picture during which it was asked for, which has been written.
-        Exception: a fault of the program where there is only one picture.
-    """
-    rows: list[dict[str, Any]] = []
-    failures: list[str] = []
-    with common.progress(doing, len(jobs)) as steps:
-        if watching is not None:
-            watching.steps = steps
-        for job in jobs:
-            steps.move(f"{doing} {job.source.name}")
-            start = time.perf_counter()
-            row: dict[str, Any] = {"input": str(job.source), "output": str(job.target)}
-            try:
-                width, height = work(job)
-            except Exception as fault:
-                message = _failure(job, fault, alone=len(jobs) == 1)
-                failures.append(message)
-                row |= {"output": None, "seconds": _since(start), "width": None, "height": None, **facts, "error": message}
-            else:
-                row |= {"seconds": _since(start), "width": width, "height": height, **facts}
-                if not quiet:
-                    steps.say(f"{job.source} -> {job.target}  {width}×{height}, {row['seconds']:.1f} s")
-            rows.append(row)
-            steps.move(f"{doing} {job.source.name}", 1)
-            if watching is not None and watching.interrupt.asked:
-                raise KeyboardInterrupt
-    if failures:
-        if len(jobs) > 1:
-            click.echo(f"error: {len(failures)} of {len(jobs)} pictures failed:", err=True)
-        for message in failures:
-            click.echo(f"  {message}" if len(jobs) > 1 else f"error: {message}", err=True)
-    return Done(rows, 2 if failures else 0)
-
-
-def _since(start: float) -> float:
-    return round(time.perf_counter() - start, 3)
-
-
-def _failure(job: Job, fault: Exception, *, alone: bool) -> str:
-    """The message for a picture that failed; raises what is no fault of the picture where it is the only one."""
-    import torch
-
-    if isinstance(fault, MemoryError | torch.OutOfMemoryError):
-        message = "not enough memory for this picture; make it smaller, or choose another --device"
-    elif isinstance(fault, UserError | OSError) or not alone:
-        message = common.explain(fault)
-    else:
-        raise fault
-    if common.state().debug:
-        common.show_traceback(fault)
-    message = " ".join(message.split())
-    return message if str(job.source) in message else f"{job.source}: {message}"

@@ -150,6 +150,11 @@ def json_option(command: F) -> F:
     return click.option("--json", "as_json", is_flag=True, help="Print JSON on stdout and nothing else.")(command)
 
 
+def json_lines_option(command: F) -> F:
+    """``--json`` of commands that print one object per picture."""
+    return click.option("--json", "as_json", is_flag=True, help="Print a line of JSON per picture on stdout and nothing else.")(command)
+
+
 def set_option(command: F) -> F:
     """``--set KEY=VALUE``, any number of times."""
     text = "Set an option; VALUE is YAML (3, 1e-4, true, [5, 22], core/l1). May be repeated."
@@ -204,6 +209,13 @@ def parse_settings(settings: Sequence[str]) -> dict[str, Any]:
 def emit(value: Any) -> None:
     """Print a report as JSON; numbers that JSON has not (inf, nan) as text."""
     click.echo(json.dumps(_plain(value), indent=2, ensure_ascii=False, default=str), file=state().stdout)
+
+
+def emit_line(value: Mapping[str, Any]) -> None:
+    """Print one line of JSON Lines at once, for reports that grow."""
+    stream = state().stdout
+    click.echo(json.dumps(_plain(value), ensure_ascii=False, default=str), file=stream)
+    stream.flush()
 
 
 def _plain(value: Any) -> Any:
@@ -269,8 +281,10 @@ def progress(doing: str, total: int) -> Iterator[Steps]:
         yield Steps()
         return
     from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-    shown = (SpinnerColumn(), TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    words = TextColumn("{task.description}", markup=False)
+    times = (TimeElapsedColumn(), TimeRemainingColumn(compact=True))
+    shown = (SpinnerColumn(), words, BarColumn(), MofNCompleteColumn(), *times)
     with Progress(*shown, console=Console(stderr=True), transient=True, redirect_stdout=False) as bar:
         yield Steps(bar, bar.add_task(doing, total=total))

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from restorekit.cli import batch
-from restorekit.cli.common import debug_option, device_option, emit, examples, json_option, parse_settings, seed_option, set_option
+from restorekit.cli import batch, running
+from restorekit.cli.common import debug_option, device_option, examples, json_lines_option, parse_settings, seed_option, set_option
 from restorekit.errors import ConfigError, UserError
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ PATH = click.Path(path_type=Path)
 @set_option
 @seed_option
 @click.option("--save-params", metavar="DIR", type=PATH, help="Write what was drawn: psf.npy and psf.png, mask.png and so on.")
-@json_option
+@json_lines_option
 @debug_option
 def degrade(source: Path, out: Path, name: str, settings: tuple[str, ...], seed: int, save_params: Path | None, as_json: bool) -> int:
     """Damage a photograph, or every photograph in a folder, in a way that can be repeated.
@@ -55,29 +55,41 @@ def degrade(source: Path, out: Path, name: str, settings: tuple[str, ...], seed:
     if save_params is not None:
         batch.refuse_unwritable(save_params, option="--save-params")
 
-    def work(job: batch.Job) -> tuple[int, int]:
-        from restorekit import photos, seeding
+    def compute(job: batch.Job, photo: Photo) -> Tensor:
+        from restorekit import seeding
 
-        photo = photos.read(job.source)
         _, channels, height, width = photo.image.shape
         drawn = degradation.sample(1, (channels, height, width), seeding.generator("degrade", seed, job.source.name))
         degraded = degradation.apply(photo.image, drawn)
         if save_params is not None:  # first, since a picture whose damage is not known is of no use
             params = dict(degraded.params) if degraded.mask is None else {**degraded.params, "mask": degraded.mask}
             _save_params(save_params / job.inside if many else save_params, params)
-        photos.write(job.target, degraded.image, like=photo)
-        return degraded.image.shape[-1], degraded.image.shape[-2]
+        return degraded.image
 
-    done = batch.run(jobs, work, doing="degrading", facts={"degradation": label, "seed": seed}, quiet=as_json)
-    if as_json:
-        emit(done.rows)
-    return done.code
+    def write(job: batch.Job, photo: Photo, degraded: Tensor) -> None:
+        from restorekit import photos
+
+        photos.write(job.target, degraded, like=photo)
+
+    facts = {"degradation": label, "seed": seed}
+    return running.run(jobs, running.Work(compute, write), doing="degrading", facts=facts, as_json=as_json)
+
+
+def _a_format(ctx: click.Context, param: click.Parameter, value: str | None) -> str | None:
+    if value is None:
+        return None
+    from restorekit import photos
+
+    if f".{value.lower().lstrip('.')}" not in photos.SUFFIXES:
+        raise UserError(f"--format {value}: no format that can be written; use one of {' '.join(s[1:] for s in photos.SUFFIXES)}")
+    return value.lower().lstrip(".")
 
 
 @click.command(
     epilog=examples(
         "restorekit restore photo.jpg -o restored.jpg",
         "restorekit restore holiday/ scan.png -o restored/",
+        "restorekit restore 'holiday/**/*.jpg' -o restored/ --format png --skip-existing --compare",
         "restorekit restore blurred.png -o sharp.png --with core/wiener --psf psf.npy",
         "restorekit restore holes.png -o whole.png --with core/biharmonic-inpaint --mask mask.png",
         "restorekit restore photo.jpg -o restored.png --with runs/my-model/model.safetensors --device cuda",
@@ -106,9 +118,25 @@ def degrade(source: Path, out: Path, name: str, settings: tuple[str, ...], seed:
     "--save-every", metavar="K", type=click.IntRange(min=1), help="Of methods that iterate: write every K-th step's picture beside OUT."
 )
 @click.option("--animation", metavar="FILE", type=PATH, help="Of methods that iterate: the way to the result, as .gif, .webp or .png.")
+@click.option(
+    "--strength", metavar="S", type=click.FloatRange(0, 1), default=1.0, show_default=True, help="Share of the result; the rest is IN."
+)
+@click.option("--self-ensemble", is_flag=True, help="The mean over flips and rotations: eight times the work.")
+@click.option("--compare", is_flag=True, help="Also write NAME-compared.png with both side by side.")
+@click.option(
+    "--format",
+    "form",
+    metavar="EXT",
+    callback=_a_format,
+    help="Of the results in a folder, such as png or jpg; each input's own if not given.",
+)
+@click.option("--quality", metavar="Q", type=click.IntRange(1, 100), help="Of JPEG, WebP, AVIF and HEIC; a JPEG of a JPEG keeps its own.")
+@click.option("--strip", is_flag=True, help="Leave out EXIF, XMP and resolution. The colour profile stays.")
+@click.option("--skip-existing", is_flag=True, help="Leave results that are there, and do the rest.")
+@click.option("--overwrite", is_flag=True, help="Replace results that are there.")
 @device_option
 @seed_option
-@json_option
+@json_lines_option
 @debug_option
 def restore(
     sources: tuple[Path, ...],
@@ -120,21 +148,33 @@ def restore(
     reference: tuple[Path, ...],
     save_every: int | None,
     animation: Path | None,
+    strength: float,
+    self_ensemble: bool,
+    compare: bool,
+    form: str | None,
+    quality: int | None,
+    strip: bool,
+    skip_existing: bool,
+    overwrite: bool,
     device: str,
     seed: int,
     as_json: bool,
 ) -> int:
     """Restore photographs.
 
-    IN are files, or folders that are searched for pictures. OUT is a file for one file with an image
-    suffix, otherwise a folder, created if missing, in which pictures keep their names. Inputs are
-    never written over. A picture that fails does not stop the others; the exit code is then 2. While a
-    method iterates, Ctrl-C keeps the best picture so far.
+    IN are files, folders that are searched for pictures at any depth, or patterns in quotes such as
+    'holiday/**/*.jpg'. OUT is a file for one file with an image suffix, otherwise a folder, created if
+    missing, in which pictures keep their names and folders. Inputs are never written over, and results
+    that are there only with --overwrite. A picture that fails does not stop the others; the exit code
+    is then 2. While a method iterates, Ctrl-C keeps the best picture so far.
     """
-    jobs = batch.plan(sources, out)
+    jobs = batch.plan(sources, out, suffix=None if form is None else f".{form}")
+    if compare:
+        _refuse_compared(jobs)
+    jobs = batch.settle_existing(jobs, skip=skip_existing, overwrite=overwrite)
     if animation is not None:
         batch.refuse_unwritable(animation.parent, option="--animation")
-    from restorekit import devices, discovery, methods, photos, restoration, seeding
+    from restorekit import comparison, devices, discovery, files, methods, photos, restoration, seeding
     from restorekit.cli.watching import watching
     from restorekit.images import Degraded
 
@@ -147,24 +187,42 @@ def restore(
     missing = None if mask is None else photos.read_mask(mask)
     guides = [photos.read(file).image for file in reference]
     restorer = method.restorer.to(place)
+    if self_ensemble and restorer.iterative:
+        raise UserError(f"--self-ensemble: {method.label} works step by step, and would do so eight times; leave it out")
+    restored_once = restoration.self_ensemble if self_ensemble else restoration.restore
 
-    def work(job: batch.Job) -> tuple[int, int]:
-        photo: Photo = photos.read(job.source)
+    def compute(job: batch.Job, photo: Photo) -> Tensor:
         degraded = Degraded(photo.image, missing, params, guides[0] if guides else None, tuple(guides[1:])).to(place)
         if watched is not None:
             watched.begin(job.source, job.target, photo)
         with seeding.seeded("restore", seed, job.source.name):
-            restored = restoration.restore(restorer, degraded, name=method.label)
-        photos.write(job.target, restored, like=photo)
+            restored = restored_once(restorer, degraded, name=method.label).cpu()
+        restored = restoration.blend(photo.image, restored, strength)
         if watched is not None:
             watched.end(restored)
-        return restored.shape[-1], restored.shape[-2]
+        return restored
+
+    def write(job: batch.Job, photo: Photo, restored: Tensor) -> None:
+        photos.write(job.target, restored, like=photo.stripped() if strip else photo, quality=quality)
+        if compare:
+            files.write(_compared(job.target), comparison.before_after(photo.image, restored))
 
     with watching(restorer, method.label, every=save_every, animation=animation, pictures=len(jobs)) as watched:
-        done = batch.run(jobs, work, doing="restoring", facts={"method": method.label}, quiet=as_json, watching=watched)
-    if as_json:
-        emit(done.rows)
-    return done.code
+        work = running.Work(compute, write)
+        return running.run(jobs, work, doing="restoring", facts={"method": method.label}, as_json=as_json, watching=watched)
+
+
+def _refuse_compared(jobs: Sequence[batch.Job]) -> None:
+    taken = {job.target.resolve() for job in jobs} | {job.source.resolve() for job in jobs}
+    for job in jobs:
+        if _compared(job.target).resolve() in taken:
+            raise UserError(
+                f"{_compared(job.target)}: --compare would write over a picture of that name; rename it, or leave --compare out"
+            )
+
+
+def _compared(target: Path) -> Path:
+    return target.with_name(f"{target.stem}-compared.png")
 
 
 def _reads(restorer: Restorer, label: str, given: Mapping[str, Path | None]) -> None:

@@ -7,11 +7,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from restorekit import discovery
 from restorekit.builtin.network import Box, Network
 from restorekit.errors import ImageError
 from restorekit.images import Degraded
 from restorekit.interfaces import Restorer
-from restorekit.restoration import restore
+from restorekit.restoration import restore, self_ensemble
 
 IMAGE = torch.rand(2, 3, 12, 16, generator=torch.Generator().manual_seed(0))
 PSF = torch.full((2, 3, 3), 1 / 9)
@@ -166,3 +167,24 @@ def test_a_network_restores_colour_and_grey(channels: int) -> None:
 def test_a_network_needs_one_source() -> None:
     with pytest.raises(ValueError, match=r"file .* or generator"):
         Network()
+
+
+def test_the_ensemble_of_a_method_that_knows_no_direction_is_the_method() -> None:
+    psf = torch.zeros(1, 5, 5)
+    psf[0, 2, 1:] = 0.25
+    image = torch.rand(1, 3, 12, 20, generator=torch.Generator().manual_seed(3))
+    wiener = discovery.registry().create("restorer", "core/wiener")
+    given = Degraded(image, None, {"psf": psf})
+    torch.testing.assert_close(self_ensemble(wiener, given), restore(wiener, given), atol=1e-4, rtol=0)
+
+
+def test_the_ensemble_takes_the_mean_over_directions() -> None:
+    class Shift(Restorer):
+        def restore(self, degraded: Degraded) -> Tensor:
+            return degraded.image.roll(1, -1)
+
+    image = torch.zeros(1, 1, 9, 7)
+    image[..., 4, 3] = 1
+    made = self_ensemble(Shift(), Degraded(image))[0, 0]
+    assert {(4, 2), (4, 4), (3, 3), (5, 3)} == {tuple(at) for at in made.nonzero().tolist()}
+    assert made[made > 0].tolist() == [0.25] * 4

@@ -75,7 +75,7 @@ def test_degrading_a_folder_keeps_its_structure_and_draws_afresh(run: Run, photo
     Image.open(photo).save(photo.parent / "more" / "same.png")
     shown = run("degrade", photo.parent, tmp_path / "out", "--with", "core/gaussian-noise", "--json", "--save-params", tmp_path / "p")
     assert shown.code == 0, shown.err
-    assert [(row["output"], row["width"], row["height"]) for row in shown.json] == [
+    assert [(row["output"], row["width"], row["height"]) for row in shown.lines] == [
         (str(tmp_path / "out" / "cat.png"), 100, 90),
         (str(tmp_path / "out" / "more" / "same.png"), 100, 90),
     ]
@@ -127,7 +127,7 @@ def test_one_file_to_one_file_with_the_default_method(run: Run, photo: Path, tmp
 
 
 def test_json_is_all_there_is_on_standard_output(run: Run, photo: Path, tmp_path: Path) -> None:
-    (row,) = run("restore", photo, "-o", tmp_path / "out.png", "--json").json
+    (row,) = run("restore", photo, "-o", tmp_path / "out.png", "--json").lines
     assert {key: row[key] for key in ("input", "output", "width", "height", "method")} == {
         "input": str(photo),
         "output": str(tmp_path / "out.png"),
@@ -193,8 +193,8 @@ def test_inputs_are_never_written_over(way: str, run: Run, photo: Path, tmp_path
 
 
 def test_results_inside_the_input_folder_are_not_restored_again(run: Run, photo: Path) -> None:
-    for _ in range(2):
-        (row,) = run("restore", photo.parent, "-o", photo.parent / "restored", "--json").json
+    for again in ((), ("--overwrite",)):
+        (row,) = run("restore", photo.parent, "-o", photo.parent / "restored", "--json", *again).lines
         assert row["input"] == str(photo)
 
 
@@ -204,7 +204,7 @@ def test_a_batch_goes_on_past_failures(run: Run, photo: Path, tmp_path: Path) ->
     (photo.parent / "empty.jpg").write_bytes(b"")
     shown = run("restore", photo.parent, tmp_path / "nothing.png", "-o", tmp_path / "out", "--json")
     assert shown.code == 2
-    rows = {Path(row["input"]).name: row for row in shown.json}
+    rows = {Path(row["input"]).name: row for row in shown.lines}
     assert set(rows) == {"broken.png", "cat.png", "empty.jpg", "nothing.png"}
     assert "error" not in rows["cat.png"]
     for name in ("broken.png", "empty.jpg", "nothing.png"):
@@ -294,7 +294,7 @@ def test_the_seed_decides_what_a_random_method_does(run: Run, photo: Path, tmp_p
 
 
 def test_a_method_that_enlarges_says_the_new_size(run: Run, photo: Path, tmp_path: Path) -> None:
-    (row,) = run("restore", photo, "-o", tmp_path / "out.png", "--with", "test/double", "--json").json
+    (row,) = run("restore", photo, "-o", tmp_path / "out.png", "--with", "test/double", "--json").lines
     assert (row["width"], row["height"]) == (200, 180) == Image.open(tmp_path / "out.png").size
 
 
@@ -304,3 +304,116 @@ def test_an_output_that_cannot_be_written_is_said_before_the_work(run: Run, phot
         shown = run("restore", photo, "-o", out, "--with", "test/interrupted")
         assert shown.code == 2
         assert str(tmp_path / "file") in shown.err
+
+
+# batches
+
+
+def test_a_pattern_in_quotes_is_searched_and_mirrored(run: Run, photo: Path, tmp_path: Path) -> None:
+    deep = photo.parent / "a b" / "é\n🐈.png"
+    deep.parent.mkdir()
+    deep.write_bytes(photo.read_bytes())
+    (photo.parent / "notes.txt").write_text("")
+    rows = run("restore", f"{photo.parent}/**/*", "-o", tmp_path / "out", "--json", "--format", "bmp").lines
+    assert {Path(row["output"]) for row in rows} == {tmp_path / "out" / "cat.bmp", tmp_path / "out" / "a b" / "é\n🐈.bmp"}
+    assert all(Path(row["output"]).read_bytes()[:2] == b"BM" for row in rows)
+    nothing = run("restore", f"{photo.parent}/*.tif", "-o", tmp_path / "out")
+    assert (nothing.code, "no picture matches" in nothing.err) == (2, True)
+
+
+def test_a_file_whose_name_looks_like_a_pattern_is_taken_as_it_is(run: Run, photo: Path, tmp_path: Path) -> None:
+    odd = photo.rename(photo.with_name("cat[1].png"))
+    assert run("restore", odd, "-o", tmp_path / "out.png").code == 0
+
+
+def test_results_are_replaced_only_when_asked(run: Run, photo: Path, tmp_path: Path) -> None:
+    (photo.parent / "dog.png").write_bytes(photo.read_bytes())
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / "dog.png").write_bytes(b"mine")
+    refused = run("restore", photo.parent, "-o", out)
+    assert refused.code == 2
+    assert all(word in refused.err for word in ("dog.png", "--overwrite", "--skip-existing"))
+    assert [p.name for p in out.iterdir()] == ["dog.png"]
+    (row,) = run("restore", photo.parent, "-o", out, "--skip-existing", "--json").lines
+    assert Path(row["input"]).name == "cat.png"
+    assert (out / "dog.png").read_bytes() == b"mine"
+    assert run("restore", photo.parent, "-o", out, "--overwrite").code == 0
+    assert pixels(out / "dog.png").shape == pixels(photo).shape
+    assert run("restore", photo.parent, "-o", out, "--skip-existing").code == 0
+    assert run("restore", photo.parent, "-o", out, "--skip-existing", "--overwrite").code == 2
+
+
+def test_strength_mixes_the_result_with_the_picture(run: Run, photo: Path, tmp_path: Path) -> None:
+    for strength, expected in (("0", pixels(photo)), ("1", 255 - pixels(photo)), ("0.25", 0.5 * pixels(photo) + 63.75)):
+        assert run("restore", photo, "-o", tmp_path / f"{strength}.png", "--strength", strength).code == 0
+        assert np.abs(pixels(tmp_path / f"{strength}.png") - expected).max() <= 0.51
+    assert run("restore", photo, "-o", tmp_path / "o.png", "--strength", "1.5").code == 2
+    assert run("restore", photo, "-o", tmp_path / "two.png", "--with", "test/double", "--strength", "0.5").code == 0
+    assert pixels(tmp_path / "two.png").shape[0] == 2 * pixels(photo).shape[0]
+
+
+def test_a_comparison_lies_beside_the_result(run: Run, photo: Path, tmp_path: Path) -> None:
+    assert run("restore", photo, "-o", tmp_path / "out.png", "--compare").code == 0
+    assert pixels(tmp_path / "out-compared.png").shape[1] > 2 * pixels(photo).shape[1]
+    taken = photo.with_name("cat-compared.png")
+    taken.write_bytes(photo.read_bytes())
+    shown = run("restore", photo.parent, "-o", tmp_path / "many", "--compare")
+    assert (shown.code, "--compare would write over" in shown.err) == (2, True)
+
+
+def test_strip_and_format(run: Run, photo: Path, tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif[0x010F] = "Maker"
+    Image.open(photo).save(photo.with_suffix(".jpg"), exif=exif)
+    for extra, maker in (((), "Maker"), (("--strip",), None)):
+        out = tmp_path / f"out{len(extra)}"
+        assert run("restore", photo.with_suffix(".jpg"), "-o", out, "--format", "PNG", *extra).code == 0
+        assert Image.open(out / "cat.png").getexif().get(0x010F) == maker
+    assert "use one of" in run("restore", photo, "-o", tmp_path / "o", "--format", "gif").err
+    assert "--format" in run("restore", photo, "-o", tmp_path / "o.png", "--format", "jpg").err
+
+
+def test_pictures_of_several_frames_are_refused(run: Run, photo: Path, tmp_path: Path) -> None:
+    Image.open(photo).save(tmp_path / "two.tif", save_all=True, append_images=[Image.open(photo)])
+    shown = run("restore", tmp_path / "two.tif", "-o", tmp_path / "out.tif")
+    assert (shown.code, "2 pages or frames" in shown.err) == (2, True)
+    assert not (tmp_path / "out.tif").exists()
+
+
+def test_an_interrupt_leaves_what_is_whole_and_nothing_else(run: Run, photo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from restorekit import restoration
+
+    (photo.parent / "dog.png").write_bytes(photo.read_bytes())
+    whole, seen = restoration.restore, []
+
+    def interrupted(*arguments: Any, **named: Any) -> torch.Tensor:
+        seen.append(arguments)
+        if len(seen) == 2:
+            raise KeyboardInterrupt
+        return whole(*arguments, **named)
+
+    monkeypatch.setattr(restoration, "restore", interrupted)
+    assert run("restore", photo.parent, "-o", tmp_path / "out").code == 130
+    assert [p.name for p in (tmp_path / "out").iterdir()] == ["cat.png"]
+    assert pixels(tmp_path / "out" / "cat.png").shape == pixels(photo).shape
+
+
+def test_a_result_that_cannot_be_written_is_one_failure(run: Run, photo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A disk that fills up: the second file fails, nothing half-written stays, the third is done."""
+    for name in ("dog.png", "emu.png"):
+        (photo.parent / name).write_bytes(photo.read_bytes())
+    write_bytes, count = Path.write_bytes, iter(range(10))
+
+    def full(self: Path, data: bytes) -> int:
+        if self.suffix == ".part" and next(count) == 1:
+            write_bytes(self, data[:10])
+            raise OSError(28, "No space left on device")
+        return write_bytes(self, data)
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+    shown = run("restore", photo.parent, "-o", tmp_path / "out", "--json")
+    assert shown.code == 2
+    assert [("error" in row) for row in shown.lines] == [False, True, False]
+    assert "No space left" in shown.err
+    assert sorted(p.name for p in (tmp_path / "out").iterdir()) == ["cat.png", "emu.png"]

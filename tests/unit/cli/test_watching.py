@@ -89,7 +89,7 @@ def test_several_references(run: Run, photo: Path, greys: list[Path], tmp_path: 
     both = [word for path in greys for word in ("--reference", path)]
     assert run("restore", photo, "-o", out, "--with", "test/fading", *both).code == 0
     assert np.abs(pixels(out).astype(int) - 127).max() <= 1
-    shown = run("restore", photo, "-o", out, "--with", "test/guided", *both)
+    shown = run("restore", photo, "-o", out, "--with", "test/guided", "--overwrite", *both)
     assert shown.code == 2
     assert "--reference: 2 given, and test/guided reads one" in shown.err
 

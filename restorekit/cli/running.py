@@ -1,0 +1,188 @@
+"""Many pictures: decoding, computing and encoding at the same time, and going on past those that fail."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from restorekit.cli import common
+from restorekit.cli.batch import Job
+from restorekit.errors import UserError
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from restorekit.cli.watching import Watching
+    from restorekit.photos import Photo
+
+LARGE = 12_000_000
+"""Pixels above which a picture has the memory for itself: the next is not decoded beside it, nor the last one encoded."""
+
+
+@dataclass(frozen=True)
+class Work:
+    """What is done with each picture.
+
+    Attributes:
+        compute: makes the result, in the main thread.
+        write: writes it, in another thread.
+    """
+
+    compute: Callable[[Job, Photo], Tensor]
+    write: Callable[[Job, Photo, Tensor], None]
+
+
+def run(
+    jobs: Sequence[Job],
+    work: Work,
+    *,
+    doing: str,
+    facts: Mapping[str, Any],
+    as_json: bool = False,
+    watching: Watching | None = None,
+) -> int:
+    """Do the work for every picture, whatever becomes of the others.
+
+    Args:
+        jobs: from `batch.plan`.
+        work: what to do.
+        doing: what is being done, for the progress bar.
+        facts: what every line of JSON says besides.
+        as_json: print a JSON object per picture, as soon as it is done, instead of a line of text.
+        watching: what listens to an iterative method, which then says on the bar how far it is.
+
+    Returns:
+        0, or 2 where a picture failed.
+
+    Raises:
+        KeyboardInterrupt: after whatever was being written has been written whole.
+        Exception: a fault of the program where there is only one picture.
+    """
+    failures: list[str] = []
+    pixels, began = 0, time.perf_counter()
+
+    def finish(done: _Doing) -> None:
+        """Wait until it is written and say what became of it."""
+        nonlocal pixels
+        row: dict[str, Any] = {"input": str(done.job.source), "output": str(done.job.target)}
+        try:
+            height, width = done.result()
+        except Exception as fault:
+            message = _failure(done.job, fault, alone=len(jobs) == 1)
+            failures.append(message)
+            row |= {"output": None, "seconds": _since(done.start), "width": None, "height": None, **facts, "error": message}
+        else:
+            pixels += done.pixels
+            row |= {"seconds": _since(done.start), "width": width, "height": height, **facts}
+            if not as_json:
+                steps.say(f"{done.job.source} -> {done.job.target}  {width}×{height}, {row['seconds']:.1f} s")
+        if as_json:
+            common.emit_line(row)
+        steps.move(f"{doing} {done.job.source.name}  {pixels / 1e6 / max(1e-6, time.perf_counter() - began):.2f} Mpx/s", 1)
+
+    with common.progress(doing, len(jobs)) as steps, ThreadPoolExecutor(1) as readers, ThreadPoolExecutor(1) as writers:
+        if watching is not None:
+            watching.steps = steps
+        before: _Doing | None = None
+        for doing_now in _read(jobs, readers):
+            steps.move(f"{doing} {doing_now.job.source.name}")
+            if before is not None and max(before.pixels, doing_now.pixels) > LARGE:
+                finish(before)
+                before = None
+            doing_now.go(work, writers)
+            if before is not None:
+                finish(before)
+            before = doing_now
+            if watching is not None and watching.interrupt.asked:
+                finish(before)
+                raise KeyboardInterrupt
+        if before is not None:
+            finish(before)
+    if failures:
+        if len(jobs) > 1:
+            click.echo(f"error: {len(failures)} of {len(jobs)} pictures failed:", err=True)
+        for message in failures:
+            click.echo(f"  {message}" if len(jobs) > 1 else f"error: {message}", err=True)
+    return 2 if failures else 0
+
+
+class _Doing:
+    """One picture on its way."""
+
+    def __init__(self, job: Job, start: float, photo: Photo | Exception) -> None:
+        self.job, self.start = job, start
+        self.photo: Photo | None = None if isinstance(photo, Exception) else photo
+        self.fault = photo if isinstance(photo, Exception) else None
+        self.pixels = 0 if isinstance(photo, Exception) else photo.image[0, 0].numel()
+        self.written: Future[None] | None = None
+        self.size = (0, 0)
+
+    def go(self, work: Work, writers: ThreadPoolExecutor) -> None:
+        """Compute, and begin to write."""
+        if self.photo is None:
+            return
+        try:
+            made = work.compute(self.job, self.photo)
+        except Exception as fault:
+            self.fault = fault
+        else:
+            self.size = made.shape[-2], made.shape[-1]
+            self.written = writers.submit(work.write, self.job, self.photo, made)
+        self.photo = None
+
+    def result(self) -> tuple[int, int]:
+        """Height and width, once it is written; raises what went wrong."""
+        if self.fault is not None:
+            raise self.fault
+        if self.written is not None:
+            self.written.result()
+        return self.size
+
+
+def _read(jobs: Sequence[Job], readers: ThreadPoolExecutor) -> Iterator[_Doing]:
+    """Each picture; the next one is decoded while this one is worked on, unless this one is large."""
+    ahead: Future[_Doing] | None = None
+    for number, job in enumerate(jobs):
+        now = (ahead or readers.submit(_decoded, job)).result()
+        ahead = readers.submit(_decoded, jobs[number + 1]) if number + 1 < len(jobs) and now.pixels <= LARGE else None
+        yield now
+
+
+def _decoded(job: Job) -> _Doing:
+    from restorekit import photos
+
+    start = time.perf_counter()
+    try:
+        photo = photos.read(job.source)
+        if photo.frames > 1:
+            raise UserError(
+                f"{job.source}: {photo.frames} pages or frames, of which only the first would be kept; save them as single pictures"
+            )
+    except Exception as fault:  # told when it is this picture's turn
+        return _Doing(job, start, fault)
+    return _Doing(job, start, photo)
+
+
+def _since(start: float) -> float:
+    return round(time.perf_counter() - start, 3)
+
+
+def _failure(job: Job, fault: Exception, *, alone: bool) -> str:
+    """The message for a picture that failed; raises what is no fault of the picture where it is the only one."""
+    import torch
+
+    if isinstance(fault, MemoryError | torch.OutOfMemoryError):
+        message = "not enough memory for this picture; make it smaller, or choose another --device"
+    elif isinstance(fault, UserError | OSError) or not alone:
+        message = common.explain(fault)
+    else:
+        raise fault
+    if common.state().debug:
+        common.show_traceback(fault)
+    message = " ".join(message.split())
+    return message if str(job.source) in message else f"{job.source}: {message}"
