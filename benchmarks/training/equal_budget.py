@@ -27,6 +27,7 @@ from PIL import Image, ImageDraw, ImageFont
 from timed import SHAKE, SUITE, steps_within
 
 import restorekit as rk
+from restorekit import modelfile
 from restorekit.bench import pictures
 from restorekit.recipes import Recipe
 
@@ -93,7 +94,7 @@ def table(out: Path, scores: Path, names: list[str]) -> str:
     before = decibels[IDENTITY]
     lines = [f"| blurred | | | {before:.2f} | |"]
     for name in names:
-        header = rk.read_header(out / "models" / f"{name}.safetensors")
+        header = modelfile.read_header(out / "models" / f"{name}.safetensors")
         steps, after = header.recipe.content["train"]["steps"], decibels[name]
         lines.append(f"| {name} | {header.parameters / 1e6:.2f} | {steps} | {after:.2f} | {after - before:+.2f} |")
     return "\n".join(["| | parameters, M | steps | PSNR, dB | gain, dB |", "|---|---|---|---|---|", *lines])
