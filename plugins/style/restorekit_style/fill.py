@@ -28,8 +28,8 @@ class TextureFill(Restorer):
 
     The hole is filled smoothly, noise is added, and its pixels are optimised until the statistics of a network's maps
     inside are those of the known pixels around. Gatys, Ecker & Bethge, "Texture synthesis using convolutional neural
-    networks", NIPS 2015, arXiv:1505.07376. What was there it cannot know: it looks right where a surface goes on, and
-    scores lower than a smooth filling.
+    networks", NIPS 2015, arXiv:1505.07376. What was there it cannot know, and regular patterns
+    such as brickwork it does not find again: it is for grass, gravel, cloth, and scores lower than a smooth filling.
 
     Args:
         features: the network; null for VGG-19 with ImageNet's weights, or ``style/random-filters`` where these cannot
@@ -37,7 +37,7 @@ class TextureFill(Restorer):
         layers: whose statistics are taken over; null chooses some that suit the network.
         statistics: ``gram`` matrices, or ``moments``: mean and standard deviation of each channel.
         around: how far from the holes texture is taken, in pixels.
-        noise: deviation of the noise in the beginning.
+        noise: deviation of the noise in the beginning, which is grey.
         tv_weight: of the total variation beside the statistics' distance: more is smoother.
         steps: evaluations of the network.
         learning_rate: of Adam, in units of the image range.
@@ -59,7 +59,7 @@ class TextureFill(Restorer):
         statistics: Literal["gram", "moments"] = "gram",
         around: Annotated[int, Ge(8)] = 48,
         noise: Annotated[float, Ge(0)] = 0.1,
-        tv_weight: Annotated[float, Ge(0)] = 1.0,
+        tv_weight: Annotated[float, Ge(0)] = 4.0,
         steps: Annotated[int, Ge(1)] = 100,
         learning_rate: Annotated[float, Gt(0)] = 0.02,
         precision: Literal["auto", "fp32", "bf16"] = "auto",
@@ -101,7 +101,7 @@ class TextureFill(Restorer):
         part, hole = image[..., rows, columns].float(), mask[..., rows, columns]
         smooth = smoothly_filled(part, hole)
         rng = torch.Generator().manual_seed(self.seed)
-        start = (smooth + self.noise * hole * torch.randn(part.shape, generator=rng).to(part)).clamp(0, 1)
+        start = (smooth + self.noise * hole * torch.randn(part[:, :1].shape, generator=rng).to(part)).clamp(0, 1)
         targets = style_targets(network, self.terms, [smooth], [1.0], TILE, MARGIN, BORDER, mask=1 - hole)
         objective = Objective(network, self.terms, smooth, targets, mask=hole, tile=TILE, margin=MARGIN, border=BORDER)
 
