@@ -9,6 +9,7 @@ from __future__ import annotations
 import atexit
 import contextlib
 import datetime
+import gc
 import logging
 import multiprocessing
 import os
@@ -151,6 +152,7 @@ def _leave() -> None:
 
     if distributed.is_initialized():
         distributed.destroy_process_group()
+        gc.collect()  # DDP's wrappers lie in cycles and hold the group and so its threads
 
 
 def check_devices(kind: str, count: int) -> None:

@@ -48,7 +48,7 @@ SLOW = {"by parts": SUPERVISED | {"train": {**SUPERVISED["train"], "micro_batche
 DRAWS = "core/wgan-gp"
 
 SCRIPT = """
-import json, os, signal, sys
+import atexit, json, os, signal, sys
 from pathlib import Path
 import restorekit as rk
 from restorekit.engine.callbacks import Callback
@@ -59,6 +59,11 @@ class StopAfter(Callback):
         if step == 13 and os.environ["RANK"] == "1":  # asked of one, and all of them stop
             signal.raise_signal(signal.SIGTERM)
 
+def left():
+    tasks = Path("/proc/self/task")  # on Linux
+    print("threads at the end:", *[(task / "comm").read_text().strip() for task in tasks.iterdir()] if tasks.is_dir() else [])
+
+atexit.register(left)  # before anything of ours, so called after it
 out = Path(sys.argv[1])
 for name, content in json.loads(sys.argv[2]).items():
     rk.train(rk.recipe(content), out=out / name.replace("/", "-"), device="cpu")
@@ -96,6 +101,8 @@ def trained(folder: Path, recipes: Mapping[str, Any]) -> Path:
     for done in beside_each_other(command, ranks(2)):
         assert done.returncode == 0, done.stderr
         assert f"stopped after 13 of {STEPS} steps" in done.stdout
+        threads = done.stdout.partition("threads at the end:")[2]
+        assert "gloo" not in threads, threads  # one that outlives the interpreter can abort the process
     return folder
 
 
