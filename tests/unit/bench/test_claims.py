@@ -128,9 +128,11 @@ def test_shipped_claims_are_sound(file: Path, registry: Registry) -> None:
     registry.find("suite", found.suite)
 
 
-def test_the_claims_about_the_committed_results_are_theirs(registry: Registry) -> None:
-    found = claims.read(ROOT / "benchmarks" / "claims" / "scikit-image-filters.yaml", registry=registry)
-    lines = {line.method: line for line in board(ROOT / "benchmarks" / "results" / "photos").lines}
+@pytest.mark.parametrize("name", ["scikit-image-filters", "denoise-model"])
+def test_the_claims_about_the_committed_results_are_theirs(name: str, registry: Registry) -> None:
+    found = claims.read(ROOT / "benchmarks" / "claims" / f"{name}.yaml", registry=registry)
+    results = ROOT / "benchmarks" / "results" / found.suite.removeprefix("core/")
+    lines = {line.method: line for line in board(results).lines}
     for claim in found.claims:
         method = claim.method or found.method
         mean = lines[Path(method).stem if method.endswith(".yaml") else method].standings[claim.ruler, claim.degradation].mean
