@@ -129,7 +129,7 @@ def write(path: str | Path, image: Tensor, *, like: Photo | None = None, quality
         raise UserError(f"{path}: {path.suffix or 'no suffix'} is no image format that can be written; use one of {' '.join(SUFFIXES)}")
     if image.ndim != 4 or image.shape[0] != 1 or image.shape[1] not in (1, 3) or 0 in image.shape:
         raise ImageError(f"{path}: expected one image (1, C, H, W) with 1 or 3 channels, got {tuple(image.shape)}")
-    if not torch.isfinite(image).all():
+    if not all(bound.isfinite() for bound in image.aminmax()):
         raise ImageError(f"{path}: values that are not finite cannot be written")
     like = like or Photo(image)
     image = image.detach().float().cpu()

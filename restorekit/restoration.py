@@ -48,10 +48,10 @@ def restore(restorer: Restorer, degraded: Degraded, *, name: str = "") -> Tensor
     height, width = h * restorer.scale, w * restorer.scale
     if restored.ndim != 4 or (restored.shape[0], *restored.shape[-2:]) != (n, height, width):
         raise ImageError(f"{name} returned shape {tuple(restored.shape)}; expected {n} image(s) of {width}×{height}")
-    if not torch.isfinite(restored).all():
-        raise ImageError(f"{name} returned values that are not finite")
     restored = restored.detach().to(degraded.image)
-    low, high = restored.aminmax()
+    low, high = restored.aminmax()  # NaN if any is; `isfinite` takes as much memory again as the picture
+    if not (low.isfinite() and high.isfinite()):
+        raise ImageError(f"{name} returned values that are not finite")
     return restored if low >= 0 and high <= 1 else restored.clamp(0, 1)  # a copy of a large picture only where it is needed
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -75,6 +76,16 @@ def degrade(source: Path, out: Path, name: str, settings: tuple[str, ...], seed:
     return running.run(jobs, running.Work(compute, write), doing="degrading", facts=facts, as_json=as_json)
 
 
+def _a_size(ctx: click.Context, param: click.Parameter, value: str | None) -> int | None:
+    """Bytes of ``2G`` or ``1500M``."""
+    if value is None:
+        return None
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([MG])(?:i?B)?", value.strip(), re.IGNORECASE)
+    if match is None:
+        raise UserError(f"--memory {value}: give a number with M or G, such as 1500M or 2G")
+    return int(float(match[1]) * 2 ** {"M": 20, "G": 30}[match[2].upper()])
+
+
 def _a_format(ctx: click.Context, param: click.Parameter, value: str | None) -> str | None:
     if value is None:
         return None
@@ -131,6 +142,12 @@ def _a_format(ctx: click.Context, param: click.Parameter, value: str | None) -> 
     help="Of the results in a folder, such as png or jpg; each input's own if not given.",
 )
 @click.option("--quality", metavar="Q", type=click.IntRange(1, 100), help="Of JPEG, WebP, AVIF and HEIC; a JPEG of a JPEG keeps its own.")
+@click.option(
+    "--memory",
+    metavar="SIZE",
+    callback=_a_size,
+    help="Keep the process under it, such as 2G or 1500M, by working in tiles; half of what is free if not given.",
+)
 @click.option("--strip", is_flag=True, help="Leave out EXIF, XMP and resolution. The colour profile stays.")
 @click.option("--skip-existing", is_flag=True, help="Leave results that are there, and do the rest.")
 @click.option("--overwrite", is_flag=True, help="Replace results that are there.")
@@ -153,6 +170,7 @@ def restore(
     compare: bool,
     form: str | None,
     quality: int | None,
+    memory: int | None,
     strip: bool,
     skip_existing: bool,
     overwrite: bool,
@@ -177,6 +195,7 @@ def restore(
     from restorekit import comparison, devices, discovery, files, methods, photos, restoration, seeding
     from restorekit.cli.watching import watching
     from restorekit.images import Degraded
+    from restorekit.memory import limited
 
     place = devices.pick(device)
     method = methods.resolve(name or discovery.registry().default_for("restore").name, parse_settings(settings))
@@ -195,7 +214,7 @@ def restore(
         degraded = Degraded(photo.image, missing, params, guides[0] if guides else None, tuple(guides[1:])).to(place)
         if watched is not None:
             watched.begin(job.source, job.target, photo)
-        with seeding.seeded("restore", seed, job.source.name):
+        with seeding.seeded("restore", seed, job.source.name), limited(memory):
             restored = restored_once(restorer, degraded, name=method.label).cpu()
         restored = restoration.blend(photo.image, restored, strength)
         if watched is not None:
@@ -208,7 +227,7 @@ def restore(
             files.write(_compared(job.target), comparison.before_after(photo.image, restored))
 
     with watching(restorer, method.label, every=save_every, animation=animation, pictures=len(jobs)) as watched:
-        work = running.Work(compute, write)
+        work = running.Work(compute, write, keeps_input=compare)
         return running.run(jobs, work, doing="restoring", facts={"method": method.label}, as_json=as_json, watching=watched)
 
 

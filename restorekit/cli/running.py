@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -31,10 +31,13 @@ class Work:
     Attributes:
         compute: makes the result, in the main thread.
         write: writes it, in another thread.
+        keeps_input: whether `write` looks at the picture that was read; otherwise only at what is known of it, and the pixels
+            are given back before.
     """
 
     compute: Callable[[Job, Photo], Tensor]
     write: Callable[[Job, Photo, Tensor], None]
+    keeps_input: bool = False
 
 
 def run(
@@ -124,16 +127,18 @@ class _Doing:
 
     def go(self, work: Work, writers: ThreadPoolExecutor) -> None:
         """Compute, and begin to write."""
-        if self.photo is None:
+        photo, self.photo = self.photo, None
+        if photo is None:
             return
         try:
-            made = work.compute(self.job, self.photo)
+            made = work.compute(self.job, photo)
         except Exception as fault:
             self.fault = fault
         else:
             self.size = made.shape[-2], made.shape[-1]
-            self.written = writers.submit(work.write, self.job, self.photo, made)
-        self.photo = None
+            if not work.keeps_input:
+                photo = replace(photo, image=photo.image[:, :, :1, :1].clone())
+            self.written = writers.submit(work.write, self.job, photo, made)
 
     def result(self) -> tuple[int, int]:
         """Height and width, once it is written; raises what went wrong."""

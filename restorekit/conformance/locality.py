@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import torch
 
+from restorekit import memory, modelfile
 from restorekit.conformance.probes import finest, legal_size, lively, photo
 from restorekit.conformance.subject import Failed, Skipped, Subject
 from restorekit.interfaces import Generator
+from restorekit.recipes import Recipe
 
-SPANS = (64, 128, 256)
 TOLERANCE = 1e-4
 
 
@@ -43,22 +44,35 @@ def local_is_true(subject: Subject) -> str:
     return f"the receptive field reaches {radius} pixels"
 
 
-def _receptive_radius(generator: Generator) -> int:
-    """How far from an output pixel the input still has an influence, measured by gradient."""
+def tiles_equal_the_whole(subject: Subject) -> str:
+    """An image restored in tiles, as large pictures are, equals the whole within 1e-4."""
+    declared: Generator = subject.build()
+    if not declared.local or declared.consumes == "latent" or declared.size.fixed is not None:
+        raise Skipped("declares local = False; tiles of others fade into each other")
+    generator = lively(declared).eval()
+    assert isinstance(generator, Generator)
+    model = modelfile.Model(generator, Recipe({"generator": {"part": subject.name}}))
     step = generator.size.multiple_of
-    for span in SPANS:
-        side = legal_size(generator.size, span)[0]
-        centre = side // 2 // step * step
-        image = photo(1, side, side, generator.channels).requires_grad_()
-        block = slice(centre * generator.scale, (centre + step) * generator.scale)
-        made = finest(generator(image))[..., block, block]
-        (gradient,) = torch.autograd.grad((made * torch.randn(made.shape)).sum(), image)
-        rows, columns = gradient.abs().sum((0, 1)).nonzero().unbind(1)
-        reach = torch.cat((centre - rows, rows - centre - step + 1, centre - columns, columns - centre - step + 1))
-        radius = max(0, int(reach.max())) if len(reach) else 0
-        if radius < side // 2 - step:
-            return radius
+    tile = 2 * (_receptive_radius(generator) + step) + max(4 * step, 16)
+    image = photo(1, tile + 3 * step + 1, tile + max(2 * step, 8), generator.channels)
+    worst = float((model.restore(image, tile=tile) - model.restore(image, tile=2 * tile)).abs().max())
+    if not worst <= TOLERANCE:
+        raise Failed(f"differs by {worst:.2g} in tiles of {tile} pixels", "set local = False, or correct size.multiple_of")
+    return f"differs by {worst:.2g} at most"
+
+
+def _receptive_radius(generator: Generator) -> int:
+    size = generator.size
+    radius = memory.reach(
+        lambda image: finest(generator(image)),
+        channels=generator.channels,
+        scale=generator.scale,
+        multiple_of=size.multiple_of,
+        minimum=size.minimum,
+    )
+    if radius is not None:
+        return radius
     raise Failed(
-        f"an output pixel depends on input at least {radius} pixels away",
+        f"an output pixel depends on input at least {memory.SPANS[-1] // 2 - size.multiple_of} pixels away",
         "set local = False: normalisation over the image, global pooling or attention make a network global",
     )

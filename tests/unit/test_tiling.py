@@ -8,6 +8,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 import restorekit as rk
+import restorekit.errors
+from restorekit import memory
 from restorekit.builtin.network import Box
 from restorekit.images import SizeRule
 from restorekit.interfaces import Generator
@@ -115,3 +117,75 @@ def test_a_grey_network_restores_the_channels_of_a_colour_image() -> None:
     model = rk.Model(Grey(), rk.recipe({"generator": {"part": "grey"}}))
     image = picture(20, 30).float()
     torch.testing.assert_close(model.restore(image), box(image, 1))
+
+
+class Blur(Generator):
+    """Local, with a receptive field of five pixels, and counts the pixels it is given."""
+
+    local = True
+
+    def __init__(self, most: int = 1 << 40) -> None:
+        super().__init__()
+        self.weight = torch.nn.Parameter(torch.ones(3, 1, 11, 11) / 121)
+        self.most, self.seen = most, []
+
+    def forward(self, x: Tensor, given: Tensor | None = None) -> Tensor:
+        self.seen.append(tuple(x.shape[-2:]))
+        if x[0, 0].numel() > self.most:
+            raise torch.OutOfMemoryError("none left")
+        return F.conv2d(F.pad(x, (5,) * 4, mode="replicate"), self.weight, groups=3)
+
+
+def model(network: Generator) -> rk.Model:
+    return rk.Model(network, rk.recipe({"generator": {"part": "blur"}}))
+
+
+def test_the_overlap_follows_from_the_measured_receptive_field() -> None:
+    image, network = picture(90, 120).float(), Blur()
+    tiles = model(network).restore(image, tile=32)
+    assert set(network.seen) == {(32, 32)}
+    torch.testing.assert_close(tiles, Blur()(image), atol=1e-4, rtol=0)
+
+
+def test_where_memory_runs_out_tiles_are_halved(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(memory, "room", lambda device, result: float("inf"))
+    image, network = picture(150, 200).float(), Blur(most=70 * 70)
+    torch.testing.assert_close(model(network).restore(image), Blur()(image), atol=1e-4, rtol=0)
+    assert list(dict.fromkeys(network.seen)) == [(150, 200), (100, 100), (50, 50)]
+    with pytest.raises(torch.OutOfMemoryError):
+        model(Blur(most=100)).restore(image)
+
+
+def test_a_fault_that_is_not_of_memory_is_not_tried_again() -> None:
+    class Broken(Blur):
+        def forward(self, x: Tensor, given: Tensor | None = None) -> Tensor:
+            self.seen.append(tuple(x.shape[-2:]))
+            raise RuntimeError("shapes do not fit")
+
+    network = Broken()
+    with pytest.raises(RuntimeError, match="shapes"):
+        model(network).restore(picture(150, 200).float())
+    assert len(network.seen) == 1
+
+
+def test_tiles_follow_from_the_memory_there_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    image, network = picture(300, 400).float(), Blur()
+    monkeypatch.setattr(memory, "room", lambda device, result: 2 * memory.WORKSPACE * 100**2 * 2 * 3 * 4)
+    torch.testing.assert_close(model(network).restore(image), Blur()(image), atol=1e-4, rtol=0)
+    tile = max(height for height, _ in network.seen[1:])
+    assert 60 <= tile <= 110
+
+
+def test_the_peak_counts_what_is_alive_at_once() -> None:
+    def twice() -> Tensor:
+        a = torch.ones(1000)  # 4000 bytes
+        a = a + 1  # 8000 at once
+        return a.view(10, 100)
+
+    assert memory.peak(twice) == 8000
+
+
+def test_a_limit_below_what_the_picture_takes_is_an_error() -> None:
+    with memory.limited(1 << 20), pytest.raises(rk.errors.UserError, match="--memory: 1 MiB are too few"):
+        model(Blur()).restore(picture(30, 30).float())
+    assert memory.room(torch.device("cpu"), 0) > 1 << 20

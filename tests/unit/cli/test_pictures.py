@@ -417,3 +417,14 @@ def test_a_result_that_cannot_be_written_is_one_failure(run: Run, photo: Path, t
     assert [("error" in row) for row in shown.lines] == [False, True, False]
     assert "No space left" in shown.err
     assert sorted(p.name for p in (tmp_path / "out").iterdir()) == ["cat.png", "emu.png"]
+
+
+def test_a_memory_limit_is_read_and_kept_to(run: Run, photo: Path, tmp_path: Path) -> None:
+    from restorekit import Model, recipe
+    from restorekit.builtin.network import Box
+
+    model = Model(Box(), recipe({"generator": {"part": "core/box"}}))
+    assert model.restore(torch.rand(1, 3, 20, 20)).shape == (1, 3, 20, 20)
+    for wrong in ("2", "G", "-1G", "two"):
+        assert f"--memory {wrong}" in run("restore", photo, "-o", tmp_path / "o.png", f"--memory={wrong}").err
+    assert run("restore", photo, "-o", tmp_path / "o.png", "--memory", "1.5g").code == 0

@@ -1,0 +1,151 @@
+"""How much memory a network takes, how much there is, and how far a network looks: what the size of tiles follows from."""
+
+from __future__ import annotations
+
+import contextlib
+import contextvars
+import os
+import resource
+import sys
+import weakref
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from restorekit.errors import UserError
+
+_limit: contextvars.ContextVar[int | None] = contextvars.ContextVar("memory limit", default=None)
+
+SPARE = 0.5
+"""Share of the free memory that is used where no limit was given: others need some, too."""
+
+WORKSPACE = 1.5
+"""Kernels take memory that is no tensor's; measured on convolutions of 3×3 and 7×7 by oneDNN it stays below half of the tensors'."""
+
+PROBE = 128
+"""Side in pixels of the picture on which a network's memory is measured."""
+
+SPANS = (64, 128, 256)
+"""Sides of the pictures on which a receptive field is looked for."""
+
+
+@contextlib.contextmanager
+def limited(limit: int | None) -> Iterator[None]:
+    """Keep the memory of the process under `limit` bytes, as far as networks decide about it; None is half of what is free."""
+    before = _limit.set(limit)
+    try:
+        yield
+    finally:
+        _limit.reset(before)
+
+
+def room(device: torch.device, result: int) -> float:
+    """Bytes that a network may use now, once `result` bytes are set aside for what it makes.
+
+    Raises:
+        UserError: less than nothing is left of the limit.
+    """
+    limit = _limit.get()
+    if device.type == "cuda":
+        free, _ = torch.cuda.mem_get_info(device)
+        return SPARE * free
+    if limit is None:
+        free_now = _available()
+        return float("inf") if free_now is None else SPARE * free_now - result
+    left = limit - _resident() - result
+    if left <= 0:
+        needed = -(-(limit - left) // 2**20)
+        raise UserError(f"--memory: {limit >> 20} MiB are too few for this picture, which takes {needed} MiB before a network sees it")
+    return left
+
+
+def ran_out(fault: Exception) -> bool:
+    """Whether `fault` says that memory ran out; on the processor torch has no class of its own for it."""
+    return isinstance(fault, MemoryError | torch.OutOfMemoryError) or "can't allocate memory" in str(fault)
+
+
+def peak(function: Callable[[], Any]) -> int:
+    """Bytes that the tensors which `function` makes take at the same time at most."""
+    tensors = _Tensors()
+    with torch.no_grad(), tensors:
+        function()
+    return tensors.most
+
+
+class _Tensors(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """Adds up the storages that are alive."""
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.now = self.most = 0
+        self._seen: weakref.WeakSet[Any] = weakref.WeakSet()
+
+    def __torch_dispatch__(self, function: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None) -> Any:
+        made = function(*args, **(kwargs or {}))
+        for tensor in made if isinstance(made, tuple | list) else (made,):
+            if isinstance(tensor, Tensor):
+                self._count(tensor.untyped_storage())
+        return made
+
+    def _count(self, storage: Any) -> None:
+        if storage in self._seen:
+            return
+        self._seen.add(storage)
+        size = storage.nbytes()
+        self.now += size
+        self.most = max(self.most, self.now)
+        weakref.finalize(storage, self._free, size)
+
+    def _free(self, size: int) -> None:
+        self.now -= size
+
+
+def reach(network: Callable[[Tensor], Tensor], *, channels: int, scale: int = 1, multiple_of: int = 1, minimum: int = 1) -> int | None:
+    """How many pixels from an output pixel the input still has an influence, measured by gradient.
+
+    Args:
+        network: takes ``(1, C, H, W)`` and gives ``(1, C', scale·H, scale·W)``.
+        channels: C.
+        scale: height of the output over height of the input.
+        multiple_of: sizes that it takes.
+        minimum: the smallest of them.
+
+    Returns:
+        None where it is further than can be looked for.
+    """
+    generator = torch.Generator().manual_seed(0)
+    for span in SPANS:
+        side = max(span, minimum)
+        side += -side % multiple_of
+        centre = side // 2 // multiple_of * multiple_of
+        with torch.enable_grad():
+            image = torch.rand(1, channels, side, side, generator=generator).requires_grad_()
+            block = slice(centre * scale, (centre + multiple_of) * scale)
+            made = network(image)[..., block, block]
+            (gradient,) = torch.autograd.grad((made * torch.randn(made.shape, generator=generator)).sum(), image)
+        rows, columns = gradient.abs().sum((0, 1)).nonzero().unbind(1)
+        distances = torch.cat([centre - rows, rows - centre - multiple_of + 1, centre - columns, columns - centre - multiple_of + 1])
+        radius = max(0, int(distances.max())) if len(distances) else 0
+        if radius < side // 2 - multiple_of:
+            return radius
+    return None
+
+
+def _resident() -> int:
+    """Bytes of memory that the process has now; at most so far, where the system does not tell."""
+    try:
+        return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    except OSError:
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+
+
+def _available() -> int | None:
+    try:
+        lines = Path("/proc/meminfo").read_text().splitlines()
+    except OSError:
+        return None
+    return next((int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable")), None)
