@@ -46,13 +46,12 @@ class Shipped(Packaged):
     Args:
         window: side of the windows that a larger picture is restored in, in pixels, each with a PSF of its own: in a
             photograph the blur differs from place to place, and one PSF for all of it leaves ripples where it does not fit.
-            Pictures up to one and a half times as long and high are restored as a whole; null always does that, in two
-            thirds of the time.
+            Pictures up to one and a half times as long and high are restored as a whole; null always does that, and is faster.
     """
 
     weights = "shipped.safetensors"
 
-    def __init__(self, *, window: Annotated[int, Ge(256)] | None = 416) -> None:
+    def __init__(self, *, window: Annotated[int, Ge(256)] | None = 512) -> None:
         super().__init__()
         self.window = window
 
