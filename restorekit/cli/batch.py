@@ -98,32 +98,37 @@ def _found(source: Path, out: Path) -> list[tuple[Path, Path]]:
         return [(source, Path(source.name))]
     else:
         found = [(file, file.relative_to(source)) for file in photos.find([source])]
-    results = out.resolve()
-    if results == source.resolve():
+    results = real(out)
+    if results == real(source):
         return found
-    kept = [(file, inside) for file, inside in found if results not in file.resolve().parents]
+    kept = [(file, inside) for file, inside in found if results not in real(file).parents]
     if not kept:
         raise UserError(f"{source}: no pictures in this folder but those in {out}")
     return kept
 
 
 def _refuse_clashes(jobs: Sequence[Job]) -> None:
-    inputs = {job.source.resolve() for job in jobs}
+    inputs = {real(job.source) for job in jobs}
     identities = {(stat.st_dev, stat.st_ino) for path in inputs if (stat := _stat(path))}
     taken: dict[Path, Path] = {}
     for job in jobs:
-        target = job.target.resolve()
+        target = real(job.target)
         stat = _stat(target)
         if target in inputs or (stat and (stat.st_dev, stat.st_ino) in identities):
             raise UserError(f"{job.target}: an input; results are never written over inputs. Choose another output with -o")
         other = taken.setdefault(target, job.source)
         if other is not job.source:
-            if other.resolve() == job.source.resolve():
+            if real(other) == real(job.source):
                 raise UserError(f"{job.source}: given twice")
             raise UserError(
                 f"{other} and {job.source} would both be written to {job.target}. "
                 "Give the folder above them, whose structure is kept, or restore them into two folders"
             )
+
+
+def real(path: Path) -> Path:
+    """Where links lead; `Path.resolve` raises on those that lead in a circle."""
+    return Path(os.path.realpath(path))
 
 
 def _stat(path: Path) -> os.stat_result | None:

@@ -232,9 +232,9 @@ def restore(
 
 
 def _refuse_compared(jobs: Sequence[batch.Job]) -> None:
-    taken = {job.target.resolve() for job in jobs} | {job.source.resolve() for job in jobs}
+    taken = {batch.real(job.target) for job in jobs} | {batch.real(job.source) for job in jobs}
     for job in jobs:
-        if _compared(job.target).resolve() in taken:
+        if batch.real(_compared(job.target)) in taken:
             raise UserError(
                 f"{_compared(job.target)}: --compare would write over a picture of that name; rename it, or leave --compare out"
             )
