@@ -215,6 +215,7 @@ class Model:
                     return SMALLEST_TILE
                 raise
             self._bytes_per_pixel = memory.WORKSPACE * taken / part[0, 0].numel()
+        left = memory.room(image.device, result)  # again: the first use of a kernel takes some for good
         pixels = left / (n * self._bytes_per_pixel)
         return max(height, width) if pixels >= height * width else max(SMALLEST_TILE, math.isqrt(int(pixels)))
 
