@@ -52,7 +52,9 @@ def restore(restorer: Restorer, degraded: Degraded, *, name: str = "") -> Tensor
     low, high = restored.aminmax()  # NaN if any is; `isfinite` takes as much memory again as the picture
     if not (low.isfinite() and high.isfinite()):
         raise ImageError(f"{name} returned values that are not finite")
-    return restored if low >= 0 and high <= 1 else restored.clamp(0, 1)  # a copy of a large picture only where it is needed
+    # A copy of a large picture only where it is needed: a method that writes into its input may do so again in the next call.
+    own = restored.untyped_storage().data_ptr() != degraded.image.untyped_storage().data_ptr()
+    return restored if own and low >= 0 and high <= 1 else restored.clamp(0, 1)
 
 
 def self_ensemble(restorer: Restorer, degraded: Degraded, *, name: str = "") -> Tensor:

@@ -54,7 +54,8 @@ def blurred(folder: Path) -> Path:
         "--set",
         "steps=[{part: core/camera-shake, length: [9, 12]}, {part: core/gaussian-noise, sigma: 0.01}]",
     ]
-    rows = json.loads(run("degrade", "sharp", "blurred", *shake, "--seed", 5, "--save-params", "drawn", "--json", cwd=folder))
+    said = run("degrade", "sharp", "blurred", *shake, "--seed", 5, "--save-params", "drawn", "--json", cwd=folder)
+    rows = [json.loads(line) for line in said.splitlines()]
     assert [row["output"] for row in rows] == ["blurred/astronaut.png", "blurred/coffee.png"]
     return folder / "blurred"
 

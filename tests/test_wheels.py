@@ -132,7 +132,7 @@ def test_a_wheel_holds_its_packages_whole_and_nothing_else(built: dict[str, Buil
     assert inside - expected == set(), "not of the package"
     assert expected - inside == set(), "left out of the wheel: git-ignored?"
     assert not [path for path in inside if "tests" in PurePosixPath(path).parts or PurePosixPath(path).suffix.lower() in PICTURES]
-    assert project.wheel.stat().st_size < 7e6, "in bytes"
+    assert project.wheel.stat().st_size < 16e6, "in bytes; two models are in one of them"
 
 
 @pytest.mark.parametrize("name", NAMES)

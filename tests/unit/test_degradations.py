@@ -96,11 +96,14 @@ def test_each_image_gets_its_own_parameters_whatever_the_batch(name):
 def test_beyond_the_margin_nothing_outside_the_image_matters(name):
     part = example(name)
     params = part.sample(1, (3, 64, 64), rng(4))
-    if "noise" in params:
-        params["sigma"] = torch.zeros(1)
+    for name in params:
+        if name.rpartition(".")[2] == "sigma":  # of noise, which would be other noise in the patch
+            params[name] = torch.zeros(1)
+        elif name == "choice":
+            params[name] = torch.zeros(1, dtype=torch.long)
     whole, cut = photo(64), 16
     margin = part.margin
-    inner = {key: value[..., cut:-cut, cut:-cut] if key == "noise" else value for key, value in params.items()}
+    inner = {key: value[..., cut:-cut, cut:-cut] if key.rpartition(".")[2] == "noise" else value for key, value in params.items()}
     from_whole = part.apply(whole, params).image
     from_patch = part.apply(whole[..., cut:-cut, cut:-cut], inner).image
     start, side = cut // part.scale, 32 // part.scale

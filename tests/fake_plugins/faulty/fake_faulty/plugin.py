@@ -62,6 +62,7 @@ def _networks() -> Iterator[Part]:
         ("local-is-true", "GlobalPool"),
         ("local-is-true--hidden", "DetachedPool"),
         ("local-is-true--branch", "StartsAtZero"),
+        ("tiles-equal-the-whole", "CoarserThanItSays"),
         ("growth-is-state", "GrowsOutsideItsState"),
         ("growth-is-state--float", "GrowsByAFloat"),
         ("growth-is-state--small", "SmallWhenYoung"),
