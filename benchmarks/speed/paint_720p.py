@@ -44,9 +44,8 @@ def main() -> None:
             walls.append(time.perf_counter() - wall)
             used.append(time.process_time() - cpu)
         each = min(used) / arguments.threads
-        print(
-            f"{name}: {min(walls):.2f} s by the clock, {min(used):.2f} s of the processor, {each:.2f} s a thread, {arguments.threads} threads"
-        )
+        clocks = f"{min(walls):.2f} s by the clock, {min(used):.2f} s of the processor, {each:.2f} s a thread"
+        print(f"{name}: {clocks}, {arguments.threads} threads")
 
 
 if __name__ == "__main__":
