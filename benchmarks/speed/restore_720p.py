@@ -103,6 +103,8 @@ def main() -> None:
         print(json.dumps(count(arguments.count)))
         return
     labels = [label for label, (_, name, _) in MEASURED.items() if arguments.only is None or name in arguments.only]
+    if not labels:
+        parser.error(f"--only: {' '.join(arguments.only)} is none of {', '.join(sorted({name for _, name, _ in MEASURED.values()}))}")
     runs: dict[tuple[str, str], list[dict[str, float]]] = {(label, precision): [] for label in labels for precision in PRECISIONS}
     for turn in range(arguments.repeats):
         for (label, precision), found in runs.items():
