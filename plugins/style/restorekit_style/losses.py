@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from typing import Annotated, Literal
 
 import torch
@@ -63,9 +64,9 @@ class _StyleLoss(Loss):
             terms.append(weight * (relative(here, there) if self.relative else self.distance(here, there)))
         return torch.stack(terms).sum()
 
+    @abstractmethod
     def distance(self, made: Tensor, wanted: Tensor) -> Tensor:
         """Between statistics ``(N, …)``, averaged over the batch."""
-        raise NotImplementedError
 
     def _wanted(self, image: Tensor) -> dict[str, Tensor]:
         """Statistics of the target or reference. A reference that is the same again and again is looked at once."""
