@@ -17,7 +17,7 @@ from restorekit.errors import ConfigError, UserError
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from restorekit.interfaces import Degradation, Restorer
+    from restorekit.interfaces import Degradation
     from restorekit.photos import Photo
 
 SMALL = 64
@@ -192,31 +192,27 @@ def restore(
     jobs = batch.settle_existing(jobs, skip=skip_existing, overwrite=overwrite)
     if animation is not None:
         batch.refuse_unwritable(animation.parent, option="--animation")
-    from restorekit import comparison, devices, discovery, files, methods, photos, restoration, seeding
+    from restorekit import comparison, files, photos, treatment
     from restorekit.cli.watching import watching
-    from restorekit.images import Degraded
-    from restorekit.memory import limited
 
-    place = devices.pick(device)
-    method = methods.resolve(name or discovery.registry().default_for("restore").name, parse_settings(settings))
-    _reads(method.restorer, method.label, {"psf": psf, "mask": mask, "reference": reference[0] if reference else None})
-    if len(reference) > 1 and "references" not in method.restorer.uses:
-        raise UserError(f"--reference: {len(reference)} given, and {method.label} reads one; give one")
-    params = {} if psf is None else {"psf": photos.read_psf(psf)}
-    missing = None if mask is None else photos.read_mask(mask)
-    guides = [photos.read(file).image for file in reference]
-    restorer = method.restorer.to(place)
-    if self_ensemble and restorer.iterative:
-        raise UserError(f"--self-ensemble: {method.label} works step by step, and would do so eight times; leave it out")
-    restored_once = restoration.self_ensemble if self_ensemble else restoration.restore
+    treated = treatment.prepare(
+        name,
+        parse_settings(settings),
+        psf=psf,
+        mask=mask,
+        reference=reference,
+        device=device,
+        strength=strength,
+        self_ensemble=self_ensemble,
+        seed=seed,
+        memory=memory,
+    )
+    method = treated.method
 
     def compute(job: batch.Job, photo: Photo) -> Tensor:
-        degraded = Degraded(photo.image, missing, params, guides[0] if guides else None, tuple(guides[1:])).to(place)
         if watched is not None:
             watched.begin(job.source, job.target, photo)
-        with seeding.seeded("restore", seed, job.source.name), limited(memory):
-            restored = restored_once(restorer, degraded, name=method.label).cpu()
-        restored = restoration.blend(photo.image, restored, strength)
+        restored = treated.apply(photo, job.source.name)
         if watched is not None:
             watched.end(restored)
         return restored
@@ -226,7 +222,7 @@ def restore(
         if compare:
             files.write(_compared(job.target), comparison.before_after(photo.image, restored))
 
-    with watching(restorer, method.label, every=save_every, animation=animation, pictures=len(jobs)) as watched:
+    with watching(method.restorer, method.label, every=save_every, animation=animation, pictures=len(jobs)) as watched:
         work = running.Work(compute, write, keeps_input=compare)
         return running.run(jobs, work, doing="restoring", facts={"method": method.label}, as_json=as_json, watching=watched)
 
@@ -242,17 +238,6 @@ def _refuse_compared(jobs: Sequence[batch.Job]) -> None:
 
 def _compared(target: Path) -> Path:
     return target.with_name(f"{target.stem}-compared.png")
-
-
-def _reads(restorer: Restorer, label: str, given: Mapping[str, Path | None]) -> None:
-    """Refuse files that the method would ignore."""
-    for name, path in given.items():
-        if path is not None and name not in restorer.uses:
-            uses = f"it reads {', '.join(sorted(restorer.uses))}" if restorer.uses else "it reads nothing but the picture"
-            raise UserError(
-                f"--{name} {path}: {label} does not use the {name}; {uses}. "
-                f"Leave --{name} out, or choose another method with --with. See: restorekit list restorer"
-            )
 
 
 def _degradation(name: str, settings: Mapping[str, Any]) -> tuple[Degradation, str]:

@@ -159,15 +159,11 @@ def _read(jobs: Sequence[Job], readers: ThreadPoolExecutor) -> Iterator[_Doing]:
 
 
 def _decoded(job: Job) -> _Doing:
-    from restorekit import photos
+    from restorekit import treatment
 
     start = time.perf_counter()
     try:
-        photo = photos.read(job.source)
-        if photo.frames > 1:
-            raise UserError(
-                f"{job.source}: {photo.frames} pages or frames, of which only the first would be kept; save them as single pictures"
-            )
+        photo = treatment.read(job.source)
     except Exception as fault:  # told when it is this picture's turn
         return _Doing(job, start, fault)
     return _Doing(job, start, photo)

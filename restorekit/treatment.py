@@ -1,0 +1,136 @@
+"""Everything that decides what becomes of a photograph; the command line and the page work by it, so that their results are the same."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from restorekit import devices, discovery, methods, photos, restoration, seeding
+from restorekit.errors import UserError
+from restorekit.images import Degraded
+from restorekit.memory import limited
+
+if TYPE_CHECKING:
+    from restorekit.interfaces import Restorer
+    from restorekit.methods import Method
+    from restorekit.photos import Photo
+    from restorekit.registries import Registry
+
+
+@dataclass(frozen=True)
+class Treatment:
+    """A method on its device, what it is told beside the picture, and how its result is taken.
+
+    Attributes:
+        method: what restores.
+        device: where it computes.
+        params: parameters of the damage by name, such as ``psf``.
+        mask: damaged area ``(1, 1, H, W)``, or None.
+        references: pictures that guide the restoration.
+        strength: share of the result, from 0 to 1; the rest is the picture.
+        self_ensemble: take the mean over flips and rotations.
+        seed: of what the method draws, together with the picture's file name.
+        memory: bytes that the process is to keep under; None is half of what is free.
+    """
+
+    method: Method
+    device: torch.device
+    params: Mapping[str, Tensor] = field(default_factory=dict)
+    mask: Tensor | None = None
+    references: tuple[Tensor, ...] = ()
+    strength: float = 1.0
+    self_ensemble: bool = False
+    seed: int = 0
+    memory: int | None = None
+
+    def apply(self, photo: Photo, name: str) -> Tensor:
+        """The restored picture ``(1, C, scale·H, scale·W)`` in [0, 1], on the processor.
+
+        Args:
+            photo: as `read` gives it.
+            name: the picture's file name.
+
+        Raises:
+            UserError: see `restorekit.restoration.restore`.
+        """
+        guide = self.references[0] if self.references else None
+        degraded = Degraded(photo.image, self.mask, self.params, guide, self.references[1:]).to(self.device)
+        once = restoration.self_ensemble if self.self_ensemble else restoration.restore
+        with seeding.seeded("restore", self.seed, name), limited(self.memory):
+            restored = once(self.method.restorer, degraded, name=self.method.label).cpu()
+        return restoration.blend(photo.image, restored, self.strength)
+
+
+def prepare(
+    name: str | None,
+    settings: Mapping[str, Any],
+    *,
+    psf: Path | None = None,
+    mask: Path | None = None,
+    reference: Sequence[Path] = (),
+    device: str = "auto",
+    strength: float = 1.0,
+    self_ensemble: bool = False,
+    seed: int = 0,
+    memory: int | None = None,
+    registry: Registry | None = None,
+) -> Treatment:
+    """Build a method and read what it is told.
+
+    Args:
+        name: as `restorekit.methods.resolve` takes it; the registry's default for restoring if None.
+        settings: dotted option paths and their values.
+        psf: file of the blur kernel.
+        mask: file of the damaged area.
+        reference: files of pictures that guide the restoration.
+        device: as `restorekit.devices.pick` takes it.
+        strength: see `Treatment`, as the rest.
+        self_ensemble: see `Treatment`.
+        seed: see `Treatment`.
+        memory: see `Treatment`.
+        registry: where names are looked up; the installed parts if None.
+
+    Raises:
+        UserError: no such method or device, options that do not fit, files that cannot be read, or files that the method
+            would ignore.
+    """
+    place = devices.pick(device)
+    registry = registry or discovery.registry()
+    method = methods.resolve(name or registry.default_for("restore").name, settings, registry=registry)
+    _refuse_ignored(method.restorer, method.label, {"psf": psf, "mask": mask, "reference": reference[0] if reference else None})
+    if len(reference) > 1 and "references" not in method.restorer.uses:
+        raise UserError(f"--reference: {len(reference)} given, and {method.label} reads one; give one")
+    params = {} if psf is None else {"psf": photos.read_psf(psf)}
+    missing = None if mask is None else photos.read_mask(mask)
+    guides = tuple(photos.read(file).image for file in reference)
+    method = replace(method, restorer=method.restorer.to(place))
+    if self_ensemble and method.restorer.iterative:
+        raise UserError(f"--self-ensemble: {method.label} works step by step, and would do so eight times; leave it out")
+    return Treatment(method, place, params, missing, guides, strength, self_ensemble, seed, memory)
+
+
+def read(source: Path) -> Photo:
+    """A photograph that is the only picture in its file.
+
+    Raises:
+        UserError: see `restorekit.photos.read`; or there are several pages or frames.
+    """
+    photo = photos.read(source)
+    if photo.frames > 1:
+        raise UserError(f"{source}: {photo.frames} pages or frames, of which only the first would be kept; save them as single pictures")
+    return photo
+
+
+def _refuse_ignored(restorer: Restorer, label: str, given: Mapping[str, Path | None]) -> None:
+    for name, path in given.items():
+        if path is not None and name not in restorer.uses:
+            uses = f"it reads {', '.join(sorted(restorer.uses))}" if restorer.uses else "it reads nothing but the picture"
+            raise UserError(
+                f"--{name} {path}: {label} does not use the {name}; {uses}. "
+                f"Leave --{name} out, or choose another method with --with. See: restorekit list restorer"
+            )
