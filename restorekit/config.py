@@ -11,6 +11,7 @@ import functools
 import importlib
 import inspect
 import json
+import re
 import types
 import typing
 from collections.abc import Callable, Mapping, Sequence
@@ -93,6 +94,20 @@ def options_of(target: Callable[..., Any]) -> dict[str, Option]:
         slot = _slot(annotation)
         words = _slot_words(slot) if slot else describe(annotation)
         found[name] = Option(name, words, parameter.default, annotation, slot)
+    return found
+
+
+def option_words(target: Callable[..., Any]) -> dict[str, str]:
+    """What the section ``Args`` of the class's or its constructor's docstring says, by option."""
+    found: dict[str, str] = {}
+    for documented in (getattr(target, "__init__", None), target):
+        text = inspect.getdoc(documented) or ""
+        _, heading, rest = f"\n{text}\n".partition("\nArgs:\n")
+        if not heading:
+            continue
+        section = re.split(r"\n(?=\S)", rest)[0]
+        for name, words in re.findall(r"^    (\w+)(?: \([^)]*\))?:(.*(?:\n {5,}.*)*)", section, re.MULTILINE):
+            found[name] = " ".join(words.replace("``", "").split())
     return found
 
 

@@ -50,6 +50,15 @@ class TrainingError(UserError):
     """Training that cannot start or go on."""
 
 
+def explain(fault: BaseException) -> str:
+    """An exception in one sentence, without Python's decoration where it is the user's business."""
+    if isinstance(fault, UserError):
+        return str(fault)
+    if isinstance(fault, OSError) and fault.strerror:
+        return f"{fault.filename}: {fault.strerror}" if fault.filename else fault.strerror
+    return f"{type(fault).__name__}: {fault}"
+
+
 def did_you_mean(wrong: str, known: Iterable[str]) -> str:
     """``" Did you mean a or b?"`` for near misses of `wrong`, or an empty string."""
     scored = sorted(((difflib.SequenceMatcher(None, wrong, name).ratio(), name) for name in known), reverse=True)[:3]

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, TextIO, TypeVar
 import click
 
 from restorekit.errors import UserError, did_you_mean
+from restorekit.errors import explain as explain
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
@@ -93,15 +94,6 @@ def execute(command: click.Command, argv: Sequence[str] | None, prog: str) -> in
             again = "" if state.debug else "; run again with --debug for the traceback"
             return _fail(f"restorekit failed: {cause}{again}", state, 1, prefix="")
     return code if isinstance(code, int) else 0
-
-
-def explain(fault: BaseException) -> str:
-    """An exception in one sentence, without Python's decoration where it is the user's business."""
-    if isinstance(fault, UserError):
-        return str(fault)
-    if isinstance(fault, OSError) and fault.strerror:
-        return f"{fault.filename}: {fault.strerror}" if fault.filename else fault.strerror
-    return f"{type(fault).__name__}: {fault}"
 
 
 def show_traceback(fault: BaseException) -> None:

@@ -6,12 +6,12 @@ import dataclasses
 import importlib
 import inspect
 import json
-import re
 from collections.abc import Callable, Mapping
 from io import StringIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from restorekit import config
 from restorekit.errors import ConfigError, UserError
 from restorekit.hooks import KINDS
 
@@ -90,9 +90,7 @@ def model(header: Header) -> dict[str, Any]:
 
 def options(registered: RegisteredPart, target: Callable[..., Any]) -> list[dict[str, Any]]:
     """Every option: name, type with bounds, default, whether it must be given, and what its docstring says."""
-    from restorekit import config
-
-    words = option_words(target)
+    words = config.option_words(target)
     try:
         known = config.options_of(target)
     except TypeError as fault:
@@ -107,20 +105,6 @@ def options(registered: RegisteredPart, target: Callable[..., Any]) -> list[dict
         }
         for option in known.values()
     ]
-
-
-def option_words(target: Callable[..., Any]) -> dict[str, str]:
-    """What the section ``Args`` of the class's or its constructor's docstring says, by option."""
-    found: dict[str, str] = {}
-    for documented in (getattr(target, "__init__", None), target):
-        text = inspect.getdoc(documented) or ""
-        _, heading, rest = f"\n{text}\n".partition("\nArgs:\n")
-        if not heading:
-            continue
-        section = re.split(r"\n(?=\S)", rest)[0]
-        for name, words in re.findall(r"^    (\w+)(?: \([^)]*\))?:(.*(?:\n {5,}.*)*)", section, re.MULTILINE):
-            found[name] = " ".join(words.replace("``", "").split())
-    return found
 
 
 def declarations(kind: str, target: Callable[..., Any]) -> tuple[dict[str, Any], int | None]:
@@ -143,8 +127,6 @@ def declarations(kind: str, target: Callable[..., Any]) -> tuple[dict[str, Any],
 
 
 def _built(kind: str, target: Callable[..., Any]) -> Any:
-    from restorekit import config
-
     if kind not in BUILT or getattr(target, "downloads", False):  # a description does not wait for the network
         return None
     if any(option.required for option in config.options_of(target).values()):
