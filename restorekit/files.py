@@ -6,6 +6,8 @@ import hashlib
 import itertools
 import os
 import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from restorekit.errors import ImageError, UserError, did_you_mean
@@ -23,16 +25,25 @@ def missing(path: Path) -> str:
     return f"{path}: no such file.{did_you_mean(path.name, beside)}"
 
 
+def refuse_strange(path: Path) -> None:
+    """Check that `path` is a plain file.
+
+    Raises:
+        ImageError: missing, a folder, a pipe or a device.
+    """
+    if path.is_dir():
+        raise ImageError(f"{path}: a folder, expected a file")
+    if not path.is_file():
+        raise ImageError(f"{path}: not a plain file" if path.exists() else missing(path))
+
+
 def content(path: Path) -> bytes:
     """The bytes of a plain file.
 
     Raises:
         ImageError: missing, a folder, empty or unreadable.
     """
-    if path.is_dir():
-        raise ImageError(f"{path}: a folder, expected a file")
-    if not path.is_file():
-        raise ImageError(f"{path}: not a plain file" if path.exists() else missing(path))
+    refuse_strange(path)
     try:
         with path.open("rb") as stream:
             before = os.fstat(stream.fileno())
@@ -54,10 +65,21 @@ def sha256(path: Path) -> str:
 
 
 def write(path: Path, data: bytes) -> None:
-    """Write `data` beside `path` and rename it, so that `path` holds all of it or what it held before.
+    """Write `data`, so that `path` holds all of it or what it held before.
 
     Raises:
         UserError: `path` is a folder or cannot be written.
+    """
+    with whole(path) as partial:
+        partial.write_bytes(data)
+
+
+@contextmanager
+def whole(path: Path) -> Iterator[Path]:
+    """A file beside `path` to be written in the block, and renamed to `path` at its end; nothing is left of it where the block raises.
+
+    Raises:
+        UserError: `path` is a folder, or an `OSError` in the block.
     """
     if path.is_dir():
         raise UserError(f"{path}: a folder; give a file name")
@@ -65,7 +87,7 @@ def write(path: Path, data: bytes) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
-            partial.write_bytes(data)
+            yield partial
             partial.replace(path)
         except BaseException:
             partial.unlink(missing_ok=True)

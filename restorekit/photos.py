@@ -6,7 +6,7 @@ import functools
 import importlib.util
 import io
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -147,10 +147,14 @@ def write(path: str | Path, image: Tensor, *, like: Photo | None = None, quality
     return path
 
 
-def find(paths: Iterable[str | Path]) -> list[Path]:
+def find(paths: Iterable[str | Path], suffixes: Collection[str] = SUFFIXES) -> list[Path]:
     """The files among `paths` as given, and for each folder the images inside it, at any depth, sorted.
 
     Hidden files are left out of folders, linked folders are followed once.
+
+    Args:
+        paths: files and folders.
+        suffixes: of what is looked for in folders, in small letters.
 
     Raises:
         UserError: a path that does not exist, or a folder without images.
@@ -158,9 +162,9 @@ def find(paths: Iterable[str | Path]) -> list[Path]:
     found: dict[Path, None] = {}
     for path in map(Path, paths):
         if path.is_dir():
-            inside = _walk(path)
+            inside = _walk(path, suffixes)
             if not inside:
-                raise UserError(f"{path}: no images in this folder; looked for {' '.join(SUFFIXES)}")
+                raise UserError(f"{path}: no images in this folder; looked for {' '.join(suffixes)}")
             found |= dict.fromkeys(inside)
         elif path.exists():
             found[path] = None
@@ -337,14 +341,14 @@ def _levels(image: Tensor, top: int) -> Array:
     return pixels
 
 
-def _walk(folder: Path) -> list[Path]:
+def _walk(folder: Path, suffixes: Collection[str]) -> list[Path]:
     seen: set[str] = set()
     found = []
     for here, inside, names in os.walk(folder, followlinks=True):
         real = os.path.realpath(here)
         inside[:] = sorted(name for name in inside if not name.startswith(".")) if real not in seen else []
         if real not in seen:
-            found += [Path(here, name) for name in names if not name.startswith(".") and Path(name).suffix.lower() in SUFFIXES]
+            found += [Path(here, name) for name in names if not name.startswith(".") and Path(name).suffix.lower() in suffixes]
         seen.add(real)
     return sorted(found)
 

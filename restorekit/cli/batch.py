@@ -1,4 +1,4 @@
-"""Many pictures: what is written where."""
+"""Many pictures and clips: what is written where."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from restorekit.errors import UserError
 
 @dataclass(frozen=True)
 class Job:
-    """One picture.
+    """One picture or clip.
 
     Attributes:
         source: the file to read.
@@ -26,33 +26,51 @@ class Job:
     target: Path
     inside: Path
 
+    @property
+    def is_clip(self) -> bool:
+        """Whether it is one of video."""
+        from restorekit import clips
 
-def plan(sources: Sequence[Path], out: Path, *, suffix: str | None = None) -> list[Job]:
+        return clips.is_clip(self.source)
+
+
+def plan(sources: Sequence[Path], out: Path, *, suffix: str | None = None, clips: bool = False) -> list[Job]:
     """What is to be written where.
 
     Args:
         sources: files, folders that are searched for pictures at any depth, and patterns such as ``holiday/**/*.jpg``.
         out: a file for one file with an image suffix, otherwise a folder.
         suffix: of the results in a folder, such as ``.png``; each input's own if None.
+        clips: look for clips of video too.
 
     Raises:
-        UserError: a folder or a pattern without pictures, two pictures with one target, a target that is an input, or an
-            output that cannot be written. Files that do not exist fail in their turn.
+        UserError: a folder or a pattern without pictures, two pictures with one target, a target that is an input, an
+            output that cannot be written, or a clip that would become a picture or the reverse. Files that do not exist fail in
+            their turn.
     """
+    from restorekit import clips as video
     from restorekit import files, photos
 
+    known = photos.SUFFIXES + (video.SUFFIXES if clips else ())
     alone = len(sources) == 1 and not sources[0].is_dir()
     if alone and not sources[0].exists() and not _is_pattern(sources[0]):
         raise UserError(files.missing(sources[0]))
-    if alone and not _is_pattern(sources[0]) and out.suffix.lower() in photos.SUFFIXES and not out.is_dir():
+    if alone and not _is_pattern(sources[0]) and out.suffix.lower() in known and not out.is_dir():
         if suffix is not None and out.suffix.lower() != suffix:
             raise UserError(f"{out}: the name says another format than --format {suffix[1:]}; leave --format out, or change the name")
         jobs = [Job(sources[0], out, Path(sources[0].name))]
         folder = out.parent
     else:
-        found = [(file, inside.with_suffix(suffix) if suffix else inside) for source in sources for file, inside in _found(source, out)]
+        there = [pair for source in sources for pair in _found(source, out, known)]
+        found = [(file, inside.with_suffix(suffix) if suffix else inside) for file, inside in there]
         jobs = [Job(file, out / inside, inside) for file, inside in found]
         folder = out
+    for job in jobs:
+        if job.is_clip and not clips:
+            raise UserError(f"{job.source}: a clip of video, and this command takes pictures; clips are for restorekit restore")
+        if job.is_clip != video.is_clip(job.target):
+            a, b = ("clip", "picture") if job.is_clip else ("picture", "clip")
+            raise UserError(f"{job.source} -> {job.target}: a {b} cannot be made of a {a}; choose another suffix, or restore it on its own")
     _refuse_clashes(jobs)
     refuse_unwritable(folder)
     return jobs
@@ -83,21 +101,21 @@ def _is_pattern(source: Path) -> bool:
     return glob.has_magic(str(source)) and not os.path.lexists(source)
 
 
-def _found(source: Path, out: Path) -> list[tuple[Path, Path]]:
-    """The pictures of one input, each with its path inside the output."""
+def _found(source: Path, out: Path, suffixes: tuple[str, ...]) -> list[tuple[Path, Path]]:
+    """The pictures and clips of one input, each with its path inside the output."""
     from restorekit import photos
 
     if _is_pattern(source):
         fixed = Path(*itertools.takewhile(lambda part: not glob.has_magic(part), source.parts[:-1]))
         matches = [(file, file.relative_to(fixed)) for file in sorted(fixed.glob(str(source.relative_to(fixed))))]
         shown = [(file, inside) for file, inside in matches if not any(part.startswith(".") for part in inside.parts)]
-        found = [(file, inside) for file, inside in shown if inside.suffix.lower() in photos.SUFFIXES and not file.is_dir()]
+        found = [(file, inside) for file, inside in shown if inside.suffix.lower() in suffixes and not file.is_dir()]
         if not found:
-            raise UserError(f"{source}: no picture matches; looked for {' '.join(photos.SUFFIXES)}")
+            raise UserError(f"{source}: no picture matches; looked for {' '.join(suffixes)}")
     elif not source.is_dir():
         return [(source, Path(source.name))]
     else:
-        found = [(file, file.relative_to(source)) for file in photos.find([source])]
+        found = [(file, file.relative_to(source)) for file in photos.find([source], suffixes)]
     results = real(out)
     if results == real(source):
         return found
