@@ -8,6 +8,7 @@ import math
 import shutil
 import sys
 import textwrap
+import time
 import traceback
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -20,7 +21,7 @@ from restorekit.errors import UserError, did_you_mean
 from restorekit.errors import explain as explain
 
 if TYPE_CHECKING:
-    from rich.progress import Progress, TaskID
+    from rich.progress import Progress, ProgressColumn, TaskID
 
 COMMAND_LINE = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 
@@ -248,17 +249,27 @@ class Steps:
     def __init__(self, bar: Progress | None = None, task: TaskID | None = None) -> None:
         self._bar, self._task = bar, task
 
-    def move(self, words: str, steps: int = 0) -> None:
+    def move(self, words: str, steps: float = 0) -> None:
         """Say what is being done, and move on by a number of steps."""
-        if self._bar is not None and self._task is not None:
-            self._bar.update(self._task, description=words, advance=steps)
+        if self._bar is None or self._task is None:
+            return
+        self._bar.update(self._task, description=printable(words), advance=steps)
+        task = self._bar.tasks[0]
+        if steps and task.completed and task.total:
+            left = (task.elapsed or 0) * (task.total - task.completed) / task.completed
+            self._bar.update(self._task, ends=time.monotonic() + left)
 
     def say(self, line: str) -> None:
         """Print a line on stdout, above the bar where both are on one terminal."""
         if self._bar is not None and sys.stdout.isatty():
-            self._bar.console.print(line, markup=False, highlight=False, soft_wrap=True)
+            self._bar.console.print(printable(line), markup=False, highlight=False, soft_wrap=True)
         else:
             click.echo(line)
+
+
+def printable(text: str) -> str:
+    """`text` with a question mark for whatever would move the cursor or change colours, as names of files may."""
+    return "".join(letter if letter.isprintable() else "?" for letter in text)
 
 
 @contextlib.contextmanager
@@ -273,10 +284,40 @@ def progress(doing: str, total: int) -> Iterator[Steps]:
         yield Steps()
         return
     from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+    from rich.progress import BarColumn, Progress, TextColumn
+    from rich.table import Column
 
-    words = TextColumn("{task.description}", markup=False)
-    times = (TimeElapsedColumn(), TimeRemainingColumn(compact=True))
-    shown = (SpinnerColumn(), words, BarColumn(), MofNCompleteColumn(), *times)
-    with Progress(*shown, console=Console(stderr=True), transient=True, redirect_stdout=False) as bar:
-        yield Steps(bar, bar.add_task(doing, total=total))
+    console = Console(stderr=True)
+    # What changes its length stands last, cut off at the edge, so that nothing moves but the bar.
+    words = TextColumn("{task.description}", markup=False, table_column=Column(ratio=1, no_wrap=True, overflow="ellipsis"))
+    shown = (BarColumn(max(8, console.width // 6)), *_figures(), words)
+    with Progress(*shown, console=console, transient=True, redirect_stdout=False, expand=True) as bar:
+        yield Steps(bar, bar.add_task(doing, total=total, ends=None))
+
+
+def _figures() -> list[ProgressColumn]:
+    """How many of how many, the time that has passed, and the time left as far as it can be told."""
+    from rich.progress import ProgressColumn, Task
+    from rich.text import Text
+
+    class Count(ProgressColumn):
+        def render(self, task: Task) -> Text:
+            total = int(task.total or 0)
+            return Text(f"{int(task.completed + 1e-6):{len(str(total))}}/{total}", no_wrap=True)
+
+    class Passed(ProgressColumn):
+        def render(self, task: Task) -> Text:
+            return Text(clock(task.elapsed or 0), no_wrap=True)
+
+    class Left(ProgressColumn):
+        def render(self, task: Task) -> Text:
+            ends = task.fields["ends"]
+            return Text("" if ends is None else f"{clock(max(0.0, ends - time.monotonic()))} left", no_wrap=True)
+
+    return [Count(), Passed(), Left()]
+
+
+def clock(seconds: float) -> str:
+    """``0:07``, ``12:30``, ``1:02:03``."""
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes // 60}:{minutes % 60:02}:{rest:02}" if minutes >= 60 else f"{minutes}:{rest:02}"

@@ -1,4 +1,4 @@
-"""Many pictures: decoding, computing and encoding at the same time, and going on past those that fail."""
+"""Many pictures and clips: decoding, computing and encoding at the same time, and going on past those that fail."""
 
 from __future__ import annotations
 
@@ -17,8 +17,13 @@ from restorekit.errors import UserError
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from restorekit.cli.common import Steps
     from restorekit.cli.watching import Watching
+    from restorekit.clips import Made
     from restorekit.photos import Photo
+
+Tell = Callable[[str, float], None]
+"""Takes words for the progress bar, and the share of the picture or clip that is done."""
 
 LARGE = 12_000_000
 """Pixels above which a picture has the memory for itself: the next is not decoded beside it, nor the last one encoded."""
@@ -33,11 +38,13 @@ class Work:
         write: writes it, in another thread.
         keeps_input: whether `write` looks at the picture that was read; otherwise only at what is known of it, and the pixels
             are given back before.
+        clip: reads, restores and writes one of video, in the main thread.
     """
 
     compute: Callable[[Job, Photo], Tensor]
     write: Callable[[Job, Photo, Tensor], None]
     keeps_input: bool = False
+    clip: Callable[[Job, Tell], Made] | None = None
 
 
 def run(
@@ -67,11 +74,15 @@ def run(
         Exception: a fault of the program where there is only one picture.
     """
     failures: list[str] = []
-    pixels, began = 0, time.perf_counter()
+    pixels, ended, began = 0, 0, time.perf_counter()
+
+    def say(job: Job) -> str:
+        rate = f"{pixels / 1e6 / max(1e-6, time.perf_counter() - began):.2f} Mpx/s  " if pixels else ""
+        return f"{rate}{doing} {job.source.name}"
 
     def finish(done: _Doing) -> None:
         """Wait until it is written and say what became of it."""
-        nonlocal pixels
+        nonlocal pixels, ended
         row: dict[str, Any] = {"input": str(done.job.source), "output": str(done.job.target)}
         try:
             height, width = done.result()
@@ -82,30 +93,43 @@ def run(
         else:
             pixels += done.pixels
             row |= {"seconds": _since(done.start), "width": width, "height": height, **facts}
+            frames = ""
+            if done.made is not None:
+                row |= {"frames": done.made.frames, "notes": done.made.notes}
+                frames = f", {done.made.frames} frames"
+                for note in done.made.notes:
+                    common.warn(f"{done.job.source}: {note}")
             if not as_json:
-                steps.say(f"{done.job.source} -> {done.job.target}  {width}×{height}, {row['seconds']:.1f} s")
+                steps.say(f"{done.job.source} -> {done.job.target}  {width}×{height}{frames}, {row['seconds']:.1f} s")
         if as_json:
             common.emit_line(row)
-        steps.move(f"{doing} {done.job.source.name}  {pixels / 1e6 / max(1e-6, time.perf_counter() - began):.2f} Mpx/s", 1)
+        ended += 1
+        steps.move(say(done.job), 1 - done.share)
 
     with common.progress(doing, len(jobs)) as steps, ThreadPoolExecutor(1) as readers, ThreadPoolExecutor(1) as writers:
         if watching is not None:
             watching.steps = steps
         before: _Doing | None = None
-        for doing_now in _read(jobs, readers):
-            steps.move(f"{doing} {doing_now.job.source.name}")
-            if before is not None and max(before.pixels, doing_now.pixels) > LARGE:
-                finish(before)
-                before = None
-            doing_now.go(work, writers)
+        try:
+            for doing_now in _read(jobs, readers):
+                steps.move(say(doing_now.job))
+                if before is not None and (max(before.pixels, doing_now.pixels) > LARGE or doing_now.job.is_clip):
+                    finish(before)
+                    before = None
+                doing_now.go(work, writers, steps)
+                if before is not None:
+                    finish(before)
+                before = doing_now
+                if watching is not None and watching.interrupt.asked:
+                    raise KeyboardInterrupt
             if before is not None:
                 finish(before)
-            before = doing_now
-            if watching is not None and watching.interrupt.asked:
+        except KeyboardInterrupt:
+            if before is not None and before.written is not None:
                 finish(before)
-                raise KeyboardInterrupt
-        if before is not None:
-            finish(before)
+            if len(jobs) > 1:
+                click.echo(f"{ended} of {len(jobs)} done; with --skip-existing the same command does the rest", err=True)
+            raise
     if failures:
         if len(jobs) > 1:
             click.echo(f"error: {len(failures)} of {len(jobs)} pictures failed:", err=True)
@@ -115,18 +139,29 @@ def run(
 
 
 class _Doing:
-    """One picture on its way."""
+    """One picture or clip on its way."""
 
-    def __init__(self, job: Job, start: float, photo: Photo | Exception) -> None:
+    def __init__(self, job: Job, start: float, photo: Photo | Exception | None) -> None:
         self.job, self.start = job, start
         self.photo: Photo | None = None if isinstance(photo, Exception) else photo
         self.fault = photo if isinstance(photo, Exception) else None
-        self.pixels = 0 if isinstance(photo, Exception) else photo.image[0, 0].numel()
+        self.pixels = 0 if self.photo is None else self.photo.image[0, 0].numel()
         self.written: Future[None] | None = None
         self.size = (0, 0)
+        self.share = 0.0
+        self.made: Made | None = None
 
-    def go(self, work: Work, writers: ThreadPoolExecutor) -> None:
-        """Compute, and begin to write."""
+    def go(self, work: Work, writers: ThreadPoolExecutor, steps: Steps) -> None:
+        """Compute, and begin to write; a clip whole."""
+        if self.job.is_clip and work.clip is not None and self.fault is None:
+            try:
+                self.made = work.clip(self.job, lambda words, share: self._tell(steps, words, share))
+            except Exception as fault:
+                self.fault = fault
+            else:
+                self.size = self.made.height, self.made.width
+                self.pixels = self.made.frames * self.made.height * self.made.width
+            return
         photo, self.photo = self.photo, None
         if photo is None:
             return
@@ -139,6 +174,10 @@ class _Doing:
             if not work.keeps_input:
                 photo = replace(photo, image=photo.image[:, :, :1, :1].clone())
             self.written = writers.submit(work.write, self.job, photo, made)
+
+    def _tell(self, steps: Steps, words: str, share: float) -> None:
+        steps.move(words, share - self.share)
+        self.share = share
 
     def result(self) -> tuple[int, int]:
         """Height and width, once it is written; raises what went wrong."""
@@ -162,6 +201,8 @@ def _decoded(job: Job) -> _Doing:
     from restorekit import treatment
 
     start = time.perf_counter()
+    if job.is_clip:
+        return _Doing(job, start, None)
     try:
         photo = treatment.read(job.source)
     except Exception as fault:  # told when it is this picture's turn
