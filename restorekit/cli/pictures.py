@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from restorekit.cli import batch, running
+from restorekit.cli import batch, clips, running
 from restorekit.cli.common import debug_option, device_option, examples, json_lines_option, parse_settings, seed_option, set_option
 from restorekit.errors import ConfigError, UserError
 
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from restorekit.clips import Made
     from restorekit.interfaces import Degradation
     from restorekit.photos import Photo
 
@@ -89,10 +90,11 @@ def _a_size(ctx: click.Context, param: click.Parameter, value: str | None) -> in
 def _a_format(ctx: click.Context, param: click.Parameter, value: str | None) -> str | None:
     if value is None:
         return None
-    from restorekit import photos
+    from restorekit import clips, photos
 
-    if f".{value.lower().lstrip('.')}" not in photos.SUFFIXES:
-        raise UserError(f"--format {value}: no format that can be written; use one of {' '.join(s[1:] for s in photos.SUFFIXES)}")
+    known = photos.SUFFIXES + clips.SUFFIXES
+    if f".{value.lower().lstrip('.')}" not in known:
+        raise UserError(f"--format {value}: no format that can be written; use one of {' '.join(s[1:] for s in known)}")
     return value.lower().lstrip(".")
 
 
@@ -107,11 +109,12 @@ def _a_format(ctx: click.Context, param: click.Parameter, value: str | None) -> 
         "restorekit restore photo.jpg -o restored.png --with hf://owner/name/model.safetensors",
         "restorekit restore photo.jpg -o restored.png --with https://example.org/model.safetensors#sha256=DIGEST",
         "restorekit restore photo.jpg -o painted.png --with style/gatys --reference painting.jpg",
+        "restorekit restore clip.mp4 -o restored.mp4",
         "restorekit list restorer",
     )
 )
 @click.argument("sources", metavar="IN...", type=PATH, nargs=-1, required=True)
-@click.option("-o", "--out", metavar="OUT", type=PATH, required=True, help="File for one picture, otherwise folder.")
+@click.option("-o", "--out", metavar="OUT", type=PATH, required=True, help="File for one picture or clip, otherwise folder.")
 @click.option(
     "--with",
     "name",
@@ -133,7 +136,7 @@ def _a_format(ctx: click.Context, param: click.Parameter, value: str | None) -> 
     "--strength", metavar="S", type=click.FloatRange(0, 1), default=1.0, show_default=True, help="Share of the result; the rest is IN."
 )
 @click.option("--self-ensemble", is_flag=True, help="The mean over flips and rotations: eight times the work.")
-@click.option("--compare", is_flag=True, help="Also write NAME-compared.png with both side by side.")
+@click.option("--compare", is_flag=True, help="Also write NAME-compared.png with both side by side; of a clip one frame.")
 @click.option(
     "--format",
     "form",
@@ -141,7 +144,7 @@ def _a_format(ctx: click.Context, param: click.Parameter, value: str | None) -> 
     callback=_a_format,
     help="Of the results in a folder, such as png or jpg; each input's own if not given.",
 )
-@click.option("--quality", metavar="Q", type=click.IntRange(1, 100), help="Of JPEG, WebP, AVIF and HEIC; a JPEG of a JPEG keeps its own.")
+@click.option("--quality", metavar="Q", type=click.IntRange(1, 100), help="Of JPEG, WebP, AVIF, HEIC and clips; a JPEG of a JPEG keeps its own.")
 @click.option(
     "--memory",
     metavar="SIZE",
@@ -178,15 +181,17 @@ def restore(
     seed: int,
     as_json: bool,
 ) -> int:
-    """Restore photographs.
+    """Restore photographs and clips of video.
 
-    IN are files, folders that are searched for pictures at any depth, or patterns in quotes such as
+    IN are files, folders that are searched for pictures and clips at any depth, or patterns in quotes such as
     'holiday/**/*.jpg'. OUT is a file for one file with an image suffix, otherwise a folder, created if
     missing, in which pictures keep their names and folders. Inputs are never written over, and results
     that are there only with --overwrite. A picture that fails does not stop the others; the exit code
-    is then 2. While a method iterates, Ctrl-C keeps the best picture so far.
+    is then 2. While a method iterates, Ctrl-C keeps the best picture so far. Of clips each frame is
+    restored as a photograph would be, and sound and subtitles are copied.
     """
-    jobs = batch.plan(sources, out, suffix=None if form is None else f".{form}")
+    jobs = batch.plan(sources, out, suffix=None if form is None else f".{form}", clips=True)
+    clips.refuse(jobs, {"--save-every": save_every, "--animation": animation})
     if compare:
         _refuse_compared(jobs)
     jobs = batch.settle_existing(jobs, skip=skip_existing, overwrite=overwrite)
@@ -222,8 +227,12 @@ def restore(
         if compare:
             files.write(_compared(job.target), comparison.before_after(photo.image, restored))
 
+    def whole_clip(job: batch.Job, tell: running.Tell) -> Made:
+        compared = _compared(job.target) if compare else None
+        return clips.restore(job, tell, treated, watched, quality=quality, strip=strip, compared=compared)
+
     with watching(method.restorer, method.label, every=save_every, animation=animation, pictures=len(jobs)) as watched:
-        work = running.Work(compute, write, keeps_input=compare)
+        work = running.Work(compute, write, keeps_input=compare, clip=whole_clip)
         return running.run(jobs, work, doing="restoring", facts={"method": method.label}, as_json=as_json, watching=watched)
 
 
