@@ -34,7 +34,9 @@ def refuse(jobs: Sequence[Job], pictures_only: Mapping[str, object]) -> None:
         return
     for option, given in pictures_only.items():
         if given is not None:
-            raise UserError(f"{option} {given}: of pictures only, and {clip.source} is a clip; leave it out, or restore the clip on its own")
+            raise UserError(
+                f"{option} {given}: of pictures only, and {clip.source} is a clip; leave it out, or restore the clip on its own"
+            )
     if all(job.is_clip for job in jobs):
         from restorekit import clips
 

@@ -144,7 +144,9 @@ def _a_format(ctx: click.Context, param: click.Parameter, value: str | None) -> 
     callback=_a_format,
     help="Of the results in a folder, such as png or jpg; each input's own if not given.",
 )
-@click.option("--quality", metavar="Q", type=click.IntRange(1, 100), help="Of JPEG, WebP, AVIF, HEIC and clips; a JPEG of a JPEG keeps its own.")
+@click.option(
+    "--quality", metavar="Q", type=click.IntRange(1, 100), help="Of JPEG, WebP, AVIF, HEIC and clips; a JPEG of a JPEG keeps its own."
+)
 @click.option(
     "--memory",
     metavar="SIZE",
