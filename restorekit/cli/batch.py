@@ -97,6 +97,31 @@ def settle_existing(jobs: Sequence[Job], *, skip: bool, overwrite: bool) -> list
     return [job for job in jobs if not skip or job.target not in there]
 
 
+def settle_side_files(sides: Sequence[tuple[str, Path]], planned: Sequence[Job], *, overwrite: bool) -> None:
+    """Check what is written beside the results.
+
+    Args:
+        sides: the option that asks for it, and the file; for the jobs that are to be done.
+        planned: all jobs, whose inputs and results are not to be touched.
+        overwrite: replace such files where they are there.
+
+    Raises:
+        UserError: one is an input, a result or asked for twice, or there already and not to be replaced.
+    """
+    taken = {real(job.source): "an input" for job in planned} | {real(job.target): "a result" for job in planned}
+    there = []
+    for option, file in sides:
+        place = real(file)
+        if place in taken:
+            raise UserError(f"{file}: {option} would write over {taken[place]} of that name; rename it, or leave {option} out")
+        taken[place] = f"another file of {option}"
+        there += [(option, file)] if os.path.lexists(file) and not overwrite else []
+    if there:
+        option, file = there[0]
+        many = f"there already, and {len(there) - 1} more" if len(there) > 1 else "there already"
+        raise UserError(f"{file}: {many}. To replace what {option} writes: --overwrite")
+
+
 def _is_pattern(source: Path) -> bool:
     return glob.has_magic(str(source)) and not os.path.lexists(source)
 

@@ -161,6 +161,17 @@ def seed_option(command: F) -> F:
     )
 
 
+def existing_options(command: F) -> F:
+    """``--skip-existing`` and ``--overwrite``."""
+    skip = click.option("--skip-existing", is_flag=True, help="Leave results that are there, and do the rest.")
+    return skip(overwrite_option(command))
+
+
+def overwrite_option(command: F) -> F:
+    """``--overwrite``."""
+    return click.option("--overwrite", is_flag=True, help="Replace results that are there.")(command)
+
+
 def device_option(command: F) -> F:
     """``--device``."""
     return click.option(

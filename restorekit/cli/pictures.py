@@ -2,16 +2,26 @@
 
 from __future__ import annotations
 
+import io
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from restorekit.cli import batch, clips, running
-from restorekit.cli.common import debug_option, device_option, examples, json_lines_option, parse_settings, seed_option, set_option
+from restorekit.cli.common import (
+    debug_option,
+    device_option,
+    examples,
+    existing_options,
+    json_lines_option,
+    parse_settings,
+    seed_option,
+    set_option,
+)
 from restorekit.errors import ConfigError, UserError
 
 if TYPE_CHECKING:
@@ -42,20 +52,36 @@ PATH = click.Path(path_type=Path)
 @set_option
 @seed_option
 @click.option("--save-params", metavar="DIR", type=PATH, help="Write what was drawn: psf.npy and psf.png, mask.png and so on.")
+@existing_options
 @json_lines_option
 @debug_option
-def degrade(source: Path, out: Path, name: str, settings: tuple[str, ...], seed: int, save_params: Path | None, as_json: bool) -> int:
+def degrade(
+    source: Path,
+    out: Path,
+    name: str,
+    settings: tuple[str, ...],
+    seed: int,
+    save_params: Path | None,
+    skip_existing: bool,
+    overwrite: bool,
+    as_json: bool,
+) -> int:
     """Damage a photograph, or every photograph in a folder, in a way that can be repeated.
 
     IN is a file or a folder. OUT is a file for one file with an image suffix, otherwise a folder,
     created if missing. Each picture's damage is drawn from the seed and the picture's file name.
-    With a folder, --save-params gets a folder for each picture.
+    With a folder, --save-params gets a folder for each picture. What is there already is replaced only
+    with --overwrite.
     """
     degradation, label = _degradation(name, parse_settings(settings))
-    jobs = batch.plan([source], out)
+    planned = batch.plan([source], out)
+    jobs = batch.settle_existing(planned, skip=skip_existing, overwrite=overwrite)
     many = source.is_dir()
     if save_params is not None:
         batch.refuse_unwritable(save_params, option="--save-params")
+        folders = [save_params / job.inside if many else save_params for job in jobs]
+        sides = [("--save-params", file) for folder in folders for file in _params_files(folder, degradation)]
+        batch.settle_side_files(sides, planned, overwrite=overwrite)
 
     def compute(job: batch.Job, photo: Photo) -> Tensor:
         from restorekit import seeding
@@ -153,9 +179,8 @@ def _a_format(ctx: click.Context, param: click.Parameter, value: str | None) -> 
     callback=_a_size,
     help="Keep the process under it, such as 2G or 1500M, by working in tiles; half of what is free if not given.",
 )
-@click.option("--strip", is_flag=True, help="Leave out EXIF, XMP and resolution. The colour profile stays.")
-@click.option("--skip-existing", is_flag=True, help="Leave results that are there, and do the rest.")
-@click.option("--overwrite", is_flag=True, help="Replace results that are there.")
+@click.option("--strip", is_flag=True, help="Leave out EXIF, XMP and resolution, of clips metadata. The colour profile stays.")
+@existing_options
 @device_option
 @seed_option
 @json_lines_option
@@ -192,15 +217,18 @@ def restore(
     is then 2. While a method iterates, Ctrl-C keeps the best picture so far. Of clips each frame is
     restored as a photograph would be, and sound and subtitles are copied.
     """
-    jobs = batch.plan(sources, out, suffix=None if form is None else f".{form}", clips=True)
-    clips.refuse(jobs, {"--save-every": save_every, "--animation": animation})
-    if compare:
-        _refuse_compared(jobs)
-    jobs = batch.settle_existing(jobs, skip=skip_existing, overwrite=overwrite)
+    planned = batch.plan(sources, out, suffix=None if form is None else f".{form}", clips=True)
+    clips.refuse(planned, {"--save-every": save_every, "--animation": animation})
+    jobs = batch.settle_existing(planned, skip=skip_existing, overwrite=overwrite)
+    from restorekit import comparison, files, photos, treatment
+    from restorekit.cli.watching import earlier_steps, watching
+
+    sides = [("--compare", _compared(job.target)) for job in jobs if compare]
+    sides += [("--save-every", file) for job in jobs if save_every is not None for file in earlier_steps(job.target)]
     if animation is not None:
         batch.refuse_unwritable(animation.parent, option="--animation")
-    from restorekit import comparison, files, photos, treatment
-    from restorekit.cli.watching import watching
+        sides.append(("--animation", animation))
+    batch.settle_side_files(sides, planned, overwrite=overwrite)
 
     treated = treatment.prepare(
         name,
@@ -238,15 +266,6 @@ def restore(
         return running.run(jobs, work, doing="restoring", facts={"method": method.label}, as_json=as_json, watching=watched)
 
 
-def _refuse_compared(jobs: Sequence[batch.Job]) -> None:
-    taken = {batch.real(job.target) for job in jobs} | {batch.real(job.source) for job in jobs}
-    for job in jobs:
-        if batch.real(_compared(job.target)) in taken:
-            raise UserError(
-                f"{_compared(job.target)}: --compare would write over a picture of that name; rename it, or leave --compare out"
-            )
-
-
 def _compared(target: Path) -> Path:
     return target.with_name(f"{target.stem}-compared.png")
 
@@ -264,13 +283,18 @@ def _degradation(name: str, settings: Mapping[str, Any]) -> tuple[Degradation, s
     return config.build_spec("degradation", checked, registry=registry, where=name), checked["part"]
 
 
+def _params_files(folder: Path, degradation: Degradation) -> list[Path]:
+    """What `_save_params` may write."""
+    names = [key.replace("/", "-") for key in dict.fromkeys([*degradation.params, "mask"])]
+    return [folder / "params.json", *(folder / f"{name}{suffix}" for name in names for suffix in (".npy", ".png"))]
+
+
 def _save_params(folder: Path, params: Mapping[str, Tensor]) -> None:
     """Write one picture's parameters, whose first dimension is 1."""
     import numpy as np
 
-    from restorekit import photos
+    from restorekit import files, photos
 
-    folder.mkdir(parents=True, exist_ok=True)
     small = {}
     for key, value in params.items():
         file = folder / key.replace("/", "-")
@@ -282,6 +306,8 @@ def _save_params(folder: Path, params: Mapping[str, Tensor]) -> None:
         elif value.numel() <= SMALL:
             small[key] = value[0].tolist()
         else:
-            np.save(file.with_name(f"{file.name}.npy"), value[0].cpu().numpy(), allow_pickle=False)
+            stream = io.BytesIO()
+            np.save(stream, value[0].cpu().numpy(), allow_pickle=False)
+            files.write(file.with_name(f"{file.name}.npy"), stream.getvalue())
     if small:
-        (folder / "params.json").write_text(json.dumps(small, indent=2) + "\n", encoding="utf-8")
+        files.write(folder / "params.json", f"{json.dumps(small, indent=2)}\n".encode())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -61,9 +62,7 @@ class Watching:
         if self.every is not None and progress.step % self.every == 0:
             from restorekit import photos
 
-            width = len(str(progress.steps))
-            file = self._target.with_name(f"{self._target.stem}-{progress.step:0{width}d}{self._target.suffix}")
-            photos.write(file, progress.picture(), like=self._like)
+            photos.write(step_file(self._target, progress.step, progress.steps), progress.picture(), like=self._like)
         if self.animation is not None and (progress.step == 1 or progress.step % self._between(progress) == 0):
             self._frames.append(_frame(progress.picture()))
         return not self.interrupt.asked
@@ -82,6 +81,17 @@ class Watching:
         times = [SHOWN_MS] * len(others) + [HELD_MS]
         first.save(stream, ANIMATIONS[self.animation.suffix.lower()], save_all=True, append_images=others, duration=times, loop=0)
         files.write(self.animation, stream.getvalue())
+
+
+def step_file(target: Path, step: int, steps: int) -> Path:
+    """Where the picture of a step goes."""
+    return target.with_name(f"{target.stem}-{step:0{len(str(steps))}d}{target.suffix}")
+
+
+def earlier_steps(target: Path) -> list[Path]:
+    """Files that may be written over: pictures of steps beside `target`, of an earlier run or by chance."""
+    named = re.compile(re.escape(target.stem) + r"-\d+" + re.escape(target.suffix))
+    return sorted(file for file in target.parent.iterdir() if named.fullmatch(file.name)) if target.parent.is_dir() else []
 
 
 @contextmanager
