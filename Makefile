@@ -11,7 +11,7 @@ INSTALLED := $(VENV)/.installed
 PLUGINS := $(patsubst %/pyproject.toml,%,$(wildcard plugins/*/pyproject.toml))
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-slow results leaderboard lint clean
+.PHONY: help install demo test test-slow results leaderboard docs lint clean
 
 help: ## show this list
 	@grep -E '^[a-z-]+:.*## ' $(firstword $(MAKEFILE_LIST)) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 20
@@ -45,6 +45,13 @@ results: $(INSTALLED) ## measure all methods on the suites that run here, and ta
 
 leaderboard: $(INSTALLED) ## make the pages and the README's table from the committed results
 	$(BIN)/python benchmarks/leaderboard.py
+
+docs: $(VENV)/.docs ## build the documentation into build/site
+	$(BIN)/python -m mkdocs build --strict --config-file docs/mkdocs.yml
+
+$(VENV)/.docs: $(INSTALLED)
+	$(BIN)/python -m pip install --disable-pip-version-check -e '.[docs]'
+	@touch $@
 
 lint: $(INSTALLED) ## check style, types and import contracts
 	$(BIN)/ruff check

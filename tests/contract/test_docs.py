@@ -1,20 +1,35 @@
-"""What a user or an author can write is described: the README or CONTRIBUTING shows it as code."""
+"""What a user or an author can write is described, and what the documents show is true: every code block is checked and run."""
 
 from __future__ import annotations
 
+import importlib.metadata
+import os
 import re
+import shutil
+import sys
+from collections.abc import Iterator
 from dataclasses import MISSING, fields
 from pathlib import Path
 
+import numpy as np
 import pytest
+import skimage.data
+import torch
+from PIL import Image
 
+import restorekit as rk
+from restorekit import cli, discovery
 from restorekit.cli import app
 from restorekit.hooks import KINDS, Hooks, Part
+from restorekit.modelfile import Model
 from restorekit.recipes import KEYS
+from restorekit.registries import Registry
 from restorekit.settings import DataSettings, TrainSettings
 
-ROOT = Path(__file__).parents[2]
+from .docs_blocks import ROOT, Block, blocks, blocks_of, commands, documents, mistakes
+
 PAPERS = ("README.md", "CONTRIBUTING.md")
+DOCUMENTS = {str(path.relative_to(ROOT)): path for path in documents() if blocks(path)}
 
 
 def code_words(text: str) -> set[str]:
@@ -46,3 +61,203 @@ def test_everything_that_can_be_written_is_described(what: str, name: str) -> No
 def test_words_are_taken_from_code_only() -> None:
     text = "prose `span data.crop` prose\n```\nfence: {deep.key: 1}\n```\nmore prose"
     assert code_words(text) == {"span", "data.crop", "data", "crop", "fence", "deep.key", "deep", "key", "1"}
+
+
+@pytest.mark.parametrize("name", DOCUMENTS)
+def test_blocks_say_what_is_so(name: str) -> None:
+    """Commands, options, parts, their options, recipes, suites, scripts, targets and extras exist."""
+    problems = [f"{block.place}: {what}" for block in blocks(DOCUMENTS[name]) for what in mistakes(block, rk.registry())]
+    assert not problems, "\n".join(problems)
+
+
+@pytest.mark.parametrize("name", DOCUMENTS)
+def test_comments_above_blocks_say_how_they_are_tested(name: str) -> None:
+    found = blocks(DOCUMENTS[name])
+    assert {block.how for block in found} <= {"run", "slow", "parse"}
+    assert not [block.place for block in found if block.how == "parse" and "," not in block.note], "say why it is not run"
+    assert DOCUMENTS[name].read_text(encoding="utf-8").count("<!-- test:") == sum(bool(block.note) for block in found), "above no block"
+
+
+WRONG = {
+    "restorekit restor photo.jpg -o x.jpg": "no command",
+    "restorekit restore photo.jpg -o x.jpg --sharpen": "No such option",
+    "restorekit restore photo.jpg -o x.jpg --with core/wienr": "no restorer called",
+    "restorekit restore photo.jpg -o x.jpg --with core/tv-denoise --set weigth=1": "not an option",
+    "restorekit degrade photo.jpg x.jpg --with core/jpeg --set quality=300": "expected",
+    "restorekit train deblurgan/default --data x --set train.stepz=3": "stepz",
+    "restorekit info core/nothing": "no part called",
+    "restorekit bench run core/photoz --method core/wiener --out x": "no suite called",
+    "restorekit score a/ b/ --metric core/snr": "no metric called",
+    "make dome": "no target",
+    "pip install 'restorekit[nothing]'": "no extra",
+    "pip install restorekit-nothing": "none of ours",
+    "python benchmarks/nothing.py": "no such script",
+    "python benchmarks/training/curve.py x --nothing 3": "has no --nothing",
+    "curl https://example.org": "not a program",
+}
+
+
+@pytest.mark.parametrize("line", WRONG)
+def test_what_is_not_so_is_found(line: str) -> None:
+    (block,) = blocks_of(f"```\n{line}\n```\n", ROOT / "x.md")
+    assert WRONG[line] in "\n".join(mistakes(block, rk.registry()))
+
+
+def test_wrong_yaml_is_found() -> None:
+    text = "```yaml\nlosses:\n  - {part: core/l1, weight: 1.0}\n  - {part: core/ssim, widow: 3}\n```\n"
+    (block,) = blocks_of(text, ROOT / "x.md")
+    (found,) = mistakes(block, rk.registry())
+    assert "losses.widow: not an option of core/ssim" in found
+
+
+def test_blocks_within_lists_and_commands_over_several_lines() -> None:
+    text = "1. One\n\n   <!-- test: slow --set a=1 -->\n   ```sh\n   A=1 restorekit list \\\n     loss  # all\n   make test\n   ```\n"
+    (block,) = blocks_of(text, ROOT / "x.md")
+    assert (block.how, block.line, block.language) == ("slow", 3, "sh")
+    assert commands(block.text) == [["restorekit", "list", "loss"], ["make", "test"]]
+
+
+def picture(path: Path, name: str, side: tuple[int, int] = (96, 80), corner: int = 60) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    pixels = getattr(skimage.data, name)()[corner : corner + side[1], corner + 40 : corner + 40 + side[0]]
+    Image.fromarray(pixels).save(path)
+
+
+@pytest.fixture(scope="module")
+def inputs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What the documents take for granted: photographs, pairs, a mask, a kernel, small untrained models."""
+    folder = tmp_path_factory.mktemp("inputs")
+    for name in ("photo.jpg", "my.jpg", "noisy.jpg", "photo.png", "scan.png", "blurred.png", "holes.png", "painting.jpg", "holiday/1.jpg"):
+        picture(folder / name, "chelsea")
+    picture(folder / "holiday" / "town" / "2.jpg", "coffee")
+    for number in range(8):
+        for name in ("my-photos", "photographs", "portraits"):
+            picture(folder / name / f"{number}.jpg", ("chelsea", "coffee", "astronaut")[number % 3], (330, 230), 10 * number)
+    for number in range(3):
+        for name in ("sharp", "blurred", "restored"):
+            picture(folder / name / f"{number}.png", ("chelsea", "coffee")[number % 2], (330, 230), 10 * number)
+    for number in range(5):
+        picture(folder / "kinds" / str(number) / "0.jpg", "coffee", (330, 230), 10 * number)
+    picture(folder / "test-photos" / "1.png", "astronaut")
+    mask = np.zeros((80, 96), np.uint8)
+    mask[20:24] = 255
+    Image.fromarray(mask).save(folder / "mask.png")
+    np.save(folder / "psf.npy", np.full((3, 3), 1 / 9, np.float32))
+    latent = rk.recipe("dcgan/faces28").set("generator.width", 4).set("critic.width", 4).check()
+    image = rk.recipe("deblurgan/denoise").set("generator.width", 4).set("data.train", "bundled").check()
+    for recipe, places in ((latent, ("faces", "runs/faces/model", "runs/dcgan-faces28/model")), (image, ("model", "runs/mine/model"))):
+        spec = dict(recipe.content["generator"])
+        torch.manual_seed(0)
+        network = rk.registry().create("generator", spec.pop("part"), **spec).eval()
+        judge = dict(recipe.content.get("critic") or {})
+        critic = rk.registry().create("critic", judge.pop("part"), **judge).eval() if judge else None
+        for place in places:
+            target = folder / f"{place}.safetensors"
+            target.parent.mkdir(parents=True, exist_ok=True)
+            Model(network, recipe, critic).save(target)
+    return folder
+
+
+@pytest.fixture
+def folder(inputs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A copy of the inputs, which is the current folder and where Python finds modules."""
+    shutil.copytree(inputs, tmp_path / "here")
+    monkeypatch.chdir(tmp_path / "here")
+    monkeypatch.syspath_prepend(str(tmp_path / "here"))
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(tmp_path / "here"), os.environ.get("PYTHONPATH", "")]))
+    before = set(sys.modules)
+    yield tmp_path / "here"
+    for name in set(sys.modules) - before:
+        if str(tmp_path) in str(getattr(sys.modules[name], "__file__", "") or getattr(sys.modules[name], "__path__", "")):
+            del sys.modules[name]
+
+
+@pytest.mark.parametrize("name", DOCUMENTS)
+def test_blocks_run(name: str, folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    _tell(DOCUMENTS[name], folder, monkeypatch, capsys, ("run",))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", [name for name, path in DOCUMENTS.items() if any(block.how == "slow" for block in blocks(path))])
+def test_slow_blocks_run(name: str, folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    _tell(DOCUMENTS[name], folder, monkeypatch, capsys, ("run", "slow"))
+
+
+def _tell(path: Path, folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], hows: tuple[str, ...]) -> None:
+    """Run a document's blocks in turn, as somebody would who reads it from top to bottom."""
+    found = [block for block in blocks(path) if block.how in hows]
+    for block in found:
+        if block.shell:
+            for words in commands(block.text):
+                if words[0] == "restorekit":
+                    _command(words[1:], block, capsys)
+        elif block.language == "python":
+            _python(block, folder, monkeypatch)
+        elif block.language == "toml":
+            _install(folder, block.text, monkeypatch)
+    if list(folder.glob("*.dist-info")):
+        _command(["check", "mine"], found[-1], capsys)
+
+
+def _command(arguments: list[str], block: Block, capsys: pytest.CaptureFixture[str]) -> None:
+    for option in ("-o", "--out"):  # results of blocks before
+        if option in arguments and arguments[0] in ("restore", "train") and "--resume" not in arguments:
+            there = Path(arguments[arguments.index(option) + 1])
+            shutil.rmtree(there, ignore_errors=True) if there.is_dir() else there.unlink(missing_ok=True)
+    if arguments[0] == "train" and "--set" in block.note:
+        arguments = [*arguments, *block.note.split()[1:]]
+    code = cli.main(arguments)
+    said = capsys.readouterr()
+    assert code == 0, f"{block.place}: restorekit {' '.join(arguments)}\n{said.out[-2000:]}{said.err[-2000:]}"
+
+
+def _python(block: Block, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    text = block.text
+    for swap in block.note.split()[1:]:
+        old, _, new = swap.partition("=")
+        assert old in text, f"{block.place}: no {old} to be replaced"
+        text = text.replace(old, new)
+    pieces = re.split(r"^# ([\w/.-]+\.(?:py|toml))\n", text, flags=re.MULTILINE)
+    for file, inside in zip(pieces[1::2], pieces[2::2], strict=True):
+        if file.endswith(".toml"):
+            _install(folder, re.sub(r"^# ", "", inside, flags=re.MULTILINE), monkeypatch)
+            continue
+        target = folder / file
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_text(inside, encoding="utf-8")
+        exec(compile(inside, block.place, "exec"), {"__name__": file.removesuffix(".py").replace("/", ".")})
+    if len(pieces) == 1:
+        exec(compile(text, block.place, "exec"), {"__name__": "block", "image": Image.open(folder / "photo.jpg")})
+
+
+def _install(folder: Path, toml: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Make the plugin that a document shows an installed one, with the entry point that it shows."""
+    import tomllib
+
+    (entry,) = tomllib.loads(toml)["project"]["entry-points"]["restorekit"].items()
+    info = folder / "my_plugin-0.1.dist-info"
+    info.mkdir(exist_ok=True)
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: my-plugin\nVersion: 0.1\n")
+    (info / "entry_points.txt").write_text(f"[restorekit]\n{entry[0]} = {entry[1]}\n")
+    importlib.metadata.MetadataPathFinder.invalidate_caches()
+    found: Registry = discovery.discover()
+    assert not [problem for problem in found.problems if problem.namespace == entry[0]], found.problems
+    monkeypatch.setattr(discovery, "registry", lambda: found)
+
+
+LINK = re.compile(r"\]\((?!https?:|mailto:|#)([^)\s#]+)(?:#[^)\s]*)?\)")
+MADE = ("parts/", "reference/", "scores/")
+"""Chapters of the site that are made when it is built; MkDocs itself checks links into them."""
+
+
+@pytest.mark.parametrize("path", documents(), ids=lambda path: str(path.relative_to(ROOT)))
+def test_links_lead_to_files(path: Path) -> None:
+    prose = re.sub(r"^[ ]*```.*?^[ ]*```", "", path.read_text(encoding="utf-8"), flags=re.MULTILINE | re.DOTALL)
+    pages = ROOT / "docs" / "pages"
+    broken = []
+    for target in LINK.findall(prose):
+        there = Path(os.path.normpath(path.parent / target))
+        made = there.is_relative_to(pages) and str(there.relative_to(pages)).startswith(MADE)
+        if not made and not there.exists():
+            broken.append(target)
+    assert not broken

@@ -1,0 +1,50 @@
+"""The public names of Python, a page per module, which mkdocstrings fills from docstrings."""
+
+from __future__ import annotations
+
+import importlib
+
+MODULES = {
+    "restorekit": "What `import restorekit as rk` gives. Names are resolved on first use, so that importing it imports no torch.",
+    "restorekit.bench": "The benchmark from Python; `rk.bench` is the same.",
+    "restorekit.hooks": "What a plugin's manifest imports.",
+    "restorekit.interfaces": "What each kind of part must be.",
+    "restorekit.images": "What an image is, and what is known of its damage.",
+    "restorekit.conformance": "What every part of a plugin must hold.",
+}
+"""The modules that a plugin or a script may import, each in a sentence."""
+
+
+def pages() -> dict[str, tuple[str, str]]:
+    """Place and text of each page, by title."""
+    return {module: (f"reference/{module}.md", _page(module, words)) for module, words in MODULES.items()}
+
+
+def public(module: str) -> list[str]:
+    """The public names of a module, in its own order where it has no list of them."""
+    loaded = importlib.import_module(module)
+    listed = getattr(loaded, "__all__", None)
+    if listed is not None:
+        return [name for name in listed if not name.startswith("__")]
+    own = [name for name, value in vars(loaded).items() if getattr(value, "__module__", "") == module or name.isupper()]
+    return [name for name in own if not name.startswith("_")]
+
+
+def _page(module: str, words: str) -> str:
+    blocks = []
+    for name in public(module):
+        if module == "restorekit" and name == "bench":
+            continue  # has a page of its own
+        blocks.append(f"::: {_home(module, name)}\n    options:\n      heading: {name}\n      toc_label: {name}\n")
+    return f"# {module}\n\n{words}\n\n" + "\n".join(blocks)
+
+
+def _home(module: str, name: str) -> str:
+    """Where a name is defined, which is where its docstring is read."""
+    value = getattr(importlib.import_module(module), name)
+    home = getattr(value, "__module__", "")
+    defined = getattr(value, "__qualname__", "") == name and home.startswith("restorekit")
+    if defined:
+        return f"{home}.{name}"
+    where = getattr(importlib.import_module(module), "_WHERE", {})
+    return f"{where.get(name, module)}.{name}"
