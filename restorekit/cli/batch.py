@@ -5,7 +5,7 @@ from __future__ import annotations
 import glob
 import itertools
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -95,6 +95,27 @@ def settle_existing(jobs: Sequence[Job], *, skip: bool, overwrite: bool) -> list
         many = f"there already, and {len(there) - 1} more" if len(there) > 1 else "there already"
         raise UserError(f"{first}: {many}. To replace: --overwrite. To leave what is there and do the rest: --skip-existing")
     return [job for job in jobs if not skip or job.target not in there]
+
+
+def refuse_existing(file: Path, option: str, *, overwrite: bool) -> None:
+    """Check that `file`, named by `option`, is not there, unless it may be replaced.
+
+    Raises:
+        UserError: it is there.
+    """
+    if os.path.lexists(file) and not overwrite:
+        raise UserError(f"{option} {file}: there already. To replace it: --overwrite")
+
+
+def refuse_existing(files: Iterable[Path], option: str, *, overwrite: bool) -> None:
+    """Check that none of `files`, named by `option`, is there, unless they may be replaced.
+
+    Raises:
+        UserError: one is there.
+    """
+    there = next((file for file in files if os.path.lexists(file)), None)
+    if there is not None and not overwrite:
+        raise UserError(f"{option} {there}: there already. To replace: --overwrite")
 
 
 def settle_side_files(sides: Sequence[tuple[str, Path]], planned: Sequence[Job], *, overwrite: bool) -> None:

@@ -8,7 +8,18 @@ from pathlib import Path
 
 import click
 
-from restorekit.cli.common import Commands, debug_option, device_option, emit, examples, help_if_alone, json_option, width
+from restorekit.cli import batch
+from restorekit.cli.common import (
+    Commands,
+    debug_option,
+    device_option,
+    emit,
+    examples,
+    help_if_alone,
+    json_option,
+    overwrite_option,
+    width,
+)
 from restorekit.errors import UserError
 
 PATH = click.Path(path_type=Path)
@@ -133,9 +144,10 @@ def run(
 @click.argument("folder", metavar="DIR", type=PATH)
 @click.option("--html", metavar="FILE", type=PATH, help="Write the page with plot and pictures.")
 @click.option("--csv", metavar="FILE", type=PATH, help="Write means, intervals, differences and costs as CSV.")
+@overwrite_option
 @json_option
 @debug_option
-def table(folder: Path, html: Path | None, csv: Path | None, as_json: bool) -> None:
+def table(folder: Path, html: Path | None, csv: Path | None, overwrite: bool, as_json: bool) -> None:
     """Print the leaderboard of results in DIR as Markdown.
 
     With --json the leaderboard and every row.
@@ -146,6 +158,8 @@ def table(folder: Path, html: Path | None, csv: Path | None, as_json: bool) -> N
 
     if not folder.is_dir():
         raise UserError(f"{folder}: no such folder. Fill it: restorekit bench run SUITE --method NAME --out {folder}")
+    for option, file in (("--html", html), ("--csv", csv)):
+        batch.refuse_existing([file] if file is not None else [], option, overwrite=overwrite)
     found = board.board(folder)
     if html is not None:
         files.write(html, webpage.page(folder).encode())

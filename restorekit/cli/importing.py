@@ -6,8 +6,8 @@ from pathlib import Path
 
 import click
 
-from restorekit.cli import common
-from restorekit.cli.common import debug_option, emit, examples, json_option, parse_settings, set_option
+from restorekit.cli import batch, common
+from restorekit.cli.common import debug_option, emit, examples, json_option, overwrite_option, parse_settings, set_option
 from restorekit.errors import UserError
 
 PATH = click.Path(path_type=Path)
@@ -29,9 +29,10 @@ SHOWN = 3
 @click.option("--as", "name", metavar="NAME", required=True, help="The network that it is of. See: restorekit list generator")
 @click.option("-o", "--out", metavar="OUT", type=PATH, required=True, help="The model file, .safetensors.")
 @set_option
+@overwrite_option
 @json_option
 @debug_option
-def import_checkpoint(file: Path, name: str, out: Path, settings: tuple[str, ...], as_json: bool) -> None:
+def import_checkpoint(file: Path, name: str, out: Path, settings: tuple[str, ...], overwrite: bool, as_json: bool) -> None:
     """Make a model file of somebody else's checkpoint.
 
     FILE is a PyTorch checkpoint or a safetensors file. It is read without running anything in it. What it tells
@@ -43,6 +44,7 @@ def import_checkpoint(file: Path, name: str, out: Path, settings: tuple[str, ...
         raise UserError(f"-o {out}: a model file ends in .safetensors, by which it is known; write -o {out.with_suffix('.safetensors')}")
     if out.exists() and file.exists() and out.samefile(file):
         raise UserError(f"-o {out}: the checkpoint itself; choose another name")
+    batch.refuse_existing([out], "-o", overwrite=overwrite)
     from restorekit import importing
 
     made = importing.convert(file, name, values)

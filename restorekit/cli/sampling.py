@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from restorekit.cli import batch, common
-from restorekit.cli.common import debug_option, device_option, emit, examples, json_option, seed_option
+from restorekit.cli.common import debug_option, device_option, emit, examples, json_option, overwrite_option, seed_option
 from restorekit.errors import UserError
 
 if TYPE_CHECKING:
@@ -45,6 +45,7 @@ PATH = click.Path(path_type=Path)
 @click.option("--class", "label", metavar="K", type=click.IntRange(0), help="Class of all pictures; each in turn if not given.")
 @click.option("--data", metavar="DIR", help="Where the training pictures are now, for the nearest of them.")
 @click.option("--neighbours/--no-neighbours", default=True, help="Beside the pictures the nearest training pictures.  [default: with]")
+@overwrite_option
 @device_option
 @json_option
 @debug_option
@@ -59,6 +60,7 @@ def sample(
     label: int | None,
     data: str | None,
     neighbours: bool,
+    overwrite: bool,
     device: str,
     as_json: bool,
 ) -> None:
@@ -86,12 +88,14 @@ def sample(
         vectors = sampling.between(first, last, count)
     else:
         vectors = sampling.draw(loaded, list(range(1, count + 1)), seed)
+    width = len(str(len(vectors)))
+    made = [out] if single else [out / f"{number:0{width}}.png" for number in range(1, len(vectors) + 1)]
+    batch.refuse_existing(made, "-o", overwrite=overwrite)
     images = sampling.make(loaded, vectors, sampling.labels(loaded, len(vectors), label), truncation=truncation)
     report = {"model": str(model), "out": str(out), "pictures": len(images), "width": images.shape[-1], "height": images.shape[-2]}
     if not single:
-        width = len(str(len(images)))
-        for number, image in enumerate(images, 1):
-            photos.write(out / f"{number:0{width}}.png", image[None])
+        for file, image in zip(made, images, strict=True):
+            photos.write(file, image[None])
         _say(report, as_json)
         return
     columns = len(images) if ends is not None and len(images) <= LINE else None

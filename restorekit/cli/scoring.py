@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from restorekit.cli import common
-from restorekit.cli.common import debug_option, device_option, emit, examples, json_option
+from restorekit.cli import batch, common
+from restorekit.cli.common import debug_option, device_option, emit, examples, json_option, overwrite_option
 from restorekit.errors import ConfigError, UserError
 
 if TYPE_CHECKING:
@@ -71,10 +71,13 @@ class Scores:
     help="A metric, or a YAML file with the key part and its options; may be repeated. Every metric that needs no download if not given.",
 )
 @click.option("--csv", "table", metavar="FILE", type=PATH, help="Write the scores as a table, too.")
+@overwrite_option
 @device_option
 @json_option
 @debug_option
-def score(restored: Path, reference: Path, metrics: tuple[str, ...], table: Path | None, device: str, as_json: bool) -> int:
+def score(
+    restored: Path, reference: Path, metrics: tuple[str, ...], table: Path | None, overwrite: bool, device: str, as_json: bool
+) -> int:
     """Score restored pictures against sharp ones.
 
     RESTORED and REFERENCE are two files, or two folders whose pictures are matched by name; the suffix
@@ -83,6 +86,8 @@ def score(restored: Path, reference: Path, metrics: tuple[str, ...], table: Path
     """
     if table is not None and table.is_dir():
         raise UserError(f"{table}: a folder; give a file name with --csv")
+    if table is not None:
+        batch.refuse_existing([table], "--csv", overwrite=overwrite)
     pairs, problems = matched(restored, reference)
     from restorekit import devices, discovery
 
