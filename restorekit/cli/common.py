@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import math
+import re
 import shutil
 import sys
 import textwrap
@@ -181,6 +182,16 @@ def device_option(command: F) -> F:
         show_default=True,
         help="Where to compute; auto takes CUDA, then MPS, then the processor.",
     )(command)
+
+
+def a_size(ctx: click.Context, param: click.Parameter, value: str | None) -> int | None:
+    """Bytes of ``2G`` or ``1500M``, as a click callback."""
+    if value is None:
+        return None
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([MG])(?:i?B)?", value.strip(), re.IGNORECASE)
+    if match is None:
+        raise UserError(f"{param.opts[-1]} {value}: give a number with M or G, such as 1500M or 2G")
+    return int(float(match[1]) * 2 ** {"M": 20, "G": 30}[match[2].upper()])
 
 
 def examples(*lines: str) -> str:
