@@ -72,9 +72,10 @@ def count(label: str) -> dict[str, float]:
     import torch
     from torch.utils.flop_counter import FlopCounterMode
 
-    model = made(label)
+    model, image = made(label), torch.full((1, 3, 256, 256), 0.5)
+    model.restore(image)  # the first time looks for the memory that the network needs
     with FlopCounterMode(display=False) as counter:
-        model.restore(torch.full((1, 3, 256, 256), 0.5))
+        model.restore(image)
     weights = sum(weight.numel() for weight in model.generator.parameters())
     return {"weights": weights / 1e6, "products": counter.get_total_flops() / 2e9}
 

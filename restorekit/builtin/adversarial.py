@@ -6,9 +6,10 @@ in float32 whatever the autocast.
 
 from __future__ import annotations
 
+import contextlib
 from abc import abstractmethod
 from collections.abc import Callable
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import torch
 import torch.distributed as dist
@@ -262,24 +263,27 @@ class WassersteinGradientPenalty(_EarthMover):
     D is the mean of the logits over positions and scales, and the norm is over all pixels, channels and
     scales of one image. It is the D of the distance that is constrained; programs that differentiate the
     sum of a patch critic's logits instead constrain a function as many times larger as there are
-    positions. It runs in float32 also under autocast, because the error of squared second derivatives in
-    bfloat16 is of the size of the penalty.
+    positions.
 
     Gulrajani et al., NIPS 2017, arXiv:1704.00028.
 
     Args:
         penalty: weight of the penalty.
+        penalty_precision: arithmetic of the penalty's gradients. ``float32`` also where the rest of the step is in
+            bfloat16 or float16; ``step``: as the rest, which saves an eighth of the step's time. The norm itself
+            is taken in float32 either way.
     """
 
     of_each_image = True
 
-    def __init__(self, *, penalty: Annotated[float, Gt(0)] = 10.0) -> None:
+    def __init__(self, *, penalty: Annotated[float, Gt(0)] = 10.0, penalty_precision: Literal["float32", "step"] = "float32") -> None:
         self.penalty = penalty
+        self.penalty_precision = penalty_precision
 
     def critic_terms(self, critic: Critic, real: Images, fake: Images, given: Tensor | None = None) -> dict[str, Tensor]:
         """Terms ``real``, ``fake`` and ``penalty``."""
         terms = super().critic_terms(critic, real, fake, given)
-        return {**terms, "penalty": self.penalty * gradient_penalty(critic, real, fake, given)}
+        return {**terms, "penalty": self.penalty * gradient_penalty(critic, real, fake, given, wide=self.penalty_precision == "float32")}
 
 
 class NonSaturatingR1(NonSaturating):
@@ -309,11 +313,12 @@ class NonSaturatingR1(NonSaturating):
         return {**terms, "penalty": self.penalty / 2 * squares.mean()}
 
 
-def gradient_penalty(critic: nn.Module, real: Images, fake: Images, given: Tensor | None = None) -> Tensor:
+def gradient_penalty(critic: nn.Module, real: Images, fake: Images, given: Tensor | None = None, *, wide: bool = True) -> Tensor:
     """E (‖∇D(x̂)‖ - 1)² at random points between real and made images, with a graph for the critic's parameters.
 
     All scales of one sample are mixed in the same proportion, drawn on the CPU from torch's global
-    generator, so that one seed gives the same points on every device.
+    generator, so that one seed gives the same points on every device. The gradients are computed in float32 if
+    `wide`, and otherwise as autocast has it.
     """
     single = isinstance(real, Tensor)
     pairs = zip((real,) if single else real, (fake,) if isinstance(fake, Tensor) else fake, strict=True)
@@ -321,10 +326,10 @@ def gradient_penalty(critic: nn.Module, real: Images, fake: Images, given: Tenso
     samples, device = ends[0][0].shape[0], ends[0][0].device
     share = torch.rand(samples, 1, 1, 1).to(device)
     mixed = tuple((f + share.to(f.dtype) * (r - f)).requires_grad_() for r, f in ends)
-    return (_gradient_norms(critic, mixed, single=single, given=given) - 1).square().mean()
+    return (_gradient_norms(critic, mixed, single=single, given=given, wide=wide) - 1).square().mean()
 
 
-def _gradient_norms(critic: nn.Module, points: tuple[Tensor, ...], *, single: bool, given: Tensor | None) -> Tensor:
+def _gradient_norms(critic: nn.Module, points: tuple[Tensor, ...], *, single: bool, given: Tensor | None, wide: bool = True) -> Tensor:
     """‖∇D‖ ``(N,)`` over all scales of each sample, with a graph for the critic's parameters."""
     if not isinstance(critic, Critic):
         # A training framework's wrapper would switch autocast on again, and Lightning Fabric's refuses
@@ -333,7 +338,7 @@ def _gradient_norms(critic: nn.Module, points: tuple[Tensor, ...], *, single: bo
     if given is not None and given.is_floating_point():
         given = widen(given)
     device = points[0].device
-    with torch.autocast(device.type, enabled=False):
+    with torch.autocast(device.type, enabled=False) if wide else contextlib.nullcontext():
         # Not called but run: a compiled network cannot be differentiated twice.
         scales = _judge(critic.forward, points[0] if single else points, given)
         judged = torch.stack([logits.flatten(1).mean(1) for logits in scales]).mean(0)

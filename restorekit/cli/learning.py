@@ -116,11 +116,16 @@ def train(
                 "recipe": chosen.origin,
                 "parameters": parameters,
                 "scores": dict(model.scores),
+                "scores_before": model.provenance.get("scores before", {}),
                 "seconds": round(time.perf_counter() - start, 3),
             }
         )
         return
-    scores = ", ".join(f"{name} {value:.4g}" for name, value in model.scores.items())
+    before = model.provenance.get("scores before", {})
+    scores = ", ".join(
+        f"{name} {value:.4g}" + (f" (before {before[name]:.4g})" if before.get(name, value) != value else "")
+        for name, value in model.scores.items()
+    )
     click.echo(f"{file}" + (f"  {scores}" if scores else ""))
     if model.generator.consumes == "image":
         click.echo(f"Use it: restorekit restore photo.jpg -o restored.jpg --with {file}")

@@ -50,7 +50,7 @@ def train(
             for pictures of the same latent vectors through the run, ``samples/`` and ``samples.gif``, where the generator
             makes pictures from such; nothing is written if None.
         resume: go on from the newest checkpoint in `out`.
-        init: a model, or its file, whose weights the networks start with; they must fit exactly.
+        init: a model, or its file, whose weights the networks start with; they must fit exactly. It is validated first.
         device: ``auto``, ``cpu``, ``cuda`` or ``mps``.
         progress: show a bar on standard error.
         callbacks: more things that want to be told, in each process where there are several.
@@ -81,6 +81,8 @@ def train(
         for listener in listeners:
             listener.start(first, run.settings.steps)
             stack.callback(listener.close)
+        if model is not None and not first:
+            run.before = run.validate(0, listeners)
         done = _loop(run, first, folder, listeners)
         result = run.finish(done, listeners)
         if folder is not None and run.crew.rank == 0:

@@ -71,6 +71,7 @@ class Run:
         if init is not None:
             start_from(init, recipe, {"generator": self.generator} | ({"critic": self.critic} if self.critic is not None else {}))
         self.origin = Path(init.recipe.origin).name if init is not None else None
+        self.before: dict[str, float] = {}
         self.frozen = checks.frozen(settings, self.generator)
         self.average = Ema(copy.deepcopy(self.generator), settings.ema)
         self._read_data()
@@ -180,7 +181,7 @@ class Run:
         if not self.fabric.is_global_zero:
             return
         state, watch = self._training, self.watch
-        extras: dict[str, Any] = {"origin": self.origin}
+        extras: dict[str, Any] = {"origin": self.origin, "before": self.before}
         if watch is not None:
             extras["watch"] = watch.extras()
         if self.step.game is not None:
@@ -202,6 +203,7 @@ class Run:
             state = replace(state, networks={**state.networks, "best": self.patience.best})
         loaded = checkpoint.load(folder, state, recipe=self.recipe, registry=self.registry)
         self.origin = loaded.extras.get("origin")
+        self.before = loaded.extras.get("before", {})
         if self.watch is not None:
             self.watch.resume(loaded.step, loaded.extras.get("watch", {}), loaded.good)
         if self.step.game is not None and "augment" in loaded.extras:
@@ -352,6 +354,7 @@ class Run:
         }
         if self.origin is not None:
             provenance["started from"] = self.origin
+            provenance["scores before"] = self.before
         damaged = self.sources.finish()
         if damaged:
             provenance["images that could not be read"] = damaged
