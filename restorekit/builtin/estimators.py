@@ -29,8 +29,9 @@ RELAXED = 1e5
 FAINT = 0.05
 """Share of the brightest entry below which an entry of a PSF counts as noise."""
 
-SPECK = 0.1
-"""Share of the light below which a connected part of a PSF counts as noise."""
+SPECK = 0.05
+"""Share of the light below which a connected part of a PSF counts as noise. With 0.1 the faint tails of uneven shake went, and with
+them the centroid; with 0.03 more noise stays than tails."""
 
 
 class L0Estimator(Estimator):
