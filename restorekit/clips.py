@@ -39,6 +39,9 @@ ANY_SIZE = ("libvpx-vp9", "libvpx", "mpeg4")
 QUALITY = 95
 """If none is asked for, as of photographs: an H.264 rate factor of 16."""
 
+SHORT_S, SHORT = 0.1, 0.01
+"""Seconds, and share of the duration, by which a clip may end before it says; more is taken for damage."""
+
 LATEST = 65535
 """Largest denominator of a time base in MPEG-4."""
 
@@ -148,7 +151,7 @@ def convert(source: Path, target: Path, change: Callable[[Tensor], Tensor], *, q
     if damaged:
         first = ", ".join(f"{second:.2f} s" for second in damaged[:3])
         writer.made.notes.append(
-            f"{len(damaged)} damaged parts, at {first}{' and later' if len(damaged) > 3 else ''}: frames may be missing"
+            f"damaged at {first}{f' and {len(damaged) - 3} more' if len(damaged) > 3 else ''}; frames may be missing there, or smeared"
         )
     return writer.made
 
@@ -247,9 +250,9 @@ class _Writer:
             self.made.notes.append("transparency is left out")
         if frame.interlaced_frame:
             self.made.notes.append("interlaced, and restored as if it were not; deinterlace it first")
-        wanted = there if there.kind != "gray" or image.shape[1] == 1 else Layout("yuv", there.bits)
-        meaning = yuv.colours(frame)
-        self._colours = meaning if wanted.kind == there.kind and wanted.kind != "rgb" else Colours(yuv.BT709, full=False)
+        full = Layout("yuv", there.bits)
+        wanted = {"yuv": there, "rgb": full, "gray": Layout("yuv", there.bits, 2, 2) if image.shape[1] == 1 else full}[there.kind]
+        self._colours = yuv.colours(frame) if there.kind == "yuv" else Colours(yuv.BT709, full=False)
         name, takes = _encoder(self.target.suffix.lower(), wanted.bits)
         height, width = image.shape[-2:]
         self._layout = yuv.nearest(wanted, takes, height=height, width=width, even=name not in ANY_SIZE)
@@ -269,7 +272,7 @@ class _Writer:
             context.sample_aspect_ratio = ratio
         context.color_primaries, context.color_trc = frame.color_primaries, frame.color_trc
         context.colorspace = self._colours.matrix
-        told = frame.color_range or self._colours.full or self._layout.kind != yuv.layout(frame.format).kind
+        told = frame.color_range or self._colours.full or yuv.layout(frame.format).kind != "yuv"
         context.color_range = (yuv.FULL if self._colours.full else yuv.LIMITED) if told else 0
         matrix = next((bytes(side) for side in frame.side_data if side.type.name == "DISPLAYMATRIX"), None)
         if matrix is not None and frame.rotation and self.form == "avi":
@@ -357,22 +360,28 @@ def _main(path: Path, read: Any) -> Any:
 
 
 def _packets(read: Any, damaged: list[float]) -> Iterator[Any]:
-    """All packets; where the file ends in the middle of one, those before it, and the empty ones that flush decoders."""
+    """All packets; where the file breaks off, those before it, and the empty ones that flush decoders."""
     import av
 
-    packets = read.demux()
-    last = 0.0
+    ends = 0.0
+    flushed: set[int] = set()
     try:
-        for packet in packets:
-            if packet.dts is not None:
-                last = max(last, float(packet.dts * packet.time_base))
+        for packet in read.demux():
+            if packet.size:
+                ends = max(ends, float((packet.pts or packet.dts or 0) + packet.duration) * packet.time_base)
+            else:
+                flushed.add(packet.stream.index)
             yield packet
     except av.FFmpegError:
-        damaged.append(last)
-        for stream in read.streams:
+        damaged.append(ends)
+    for stream in read.streams:
+        if stream.index not in flushed:
             flush = av.Packet()
             flush.stream = stream
             yield flush
+    stated = ((read.start_time or 0) + (read.duration or 0)) / 1e6
+    if not damaged and ends < stated - max(SHORT_S, SHORT * stated):
+        damaged.append(ends)
 
 
 def _decoded(packet: Any, damaged: list[float]) -> list[Any]:
@@ -381,10 +390,12 @@ def _decoded(packet: Any, damaged: list[float]) -> list[Any]:
     if packet.size and packet.is_corrupt:
         damaged.append(float((packet.pts or packet.dts or 0) * packet.time_base))
     try:
-        return list(packet.decode())
+        frames = list(packet.decode())
     except av.FFmpegError:
         damaged.append(float((packet.pts or packet.dts or 0) * packet.time_base))
         return []
+    damaged += [float(frame.time or 0) for frame in frames if frame.is_corrupt]
+    return frames
 
 
 def _pixels(source: Path, frame: Any) -> Tensor:

@@ -102,7 +102,7 @@ def nearest(wanted: Layout, names: Collection[str], *, height: int, width: int, 
     """The layout that an encoder takes and that loses least.
 
     Args:
-        wanted: what it would be best.
+        wanted: what would be best, of the kind ``yuv``.
         names: of the pixel formats that the encoder takes.
         height: of the frames.
         width: of the frames.
@@ -111,12 +111,10 @@ def nearest(wanted: Layout, names: Collection[str], *, height: int, width: int, 
     Raises:
         ImageError: there is none.
     """
-    wanted = Layout("yuv", wanted.bits) if wanted.kind == "rgb" else wanted
     depths = [*range(wanted.bits, 17), *range(wanted.bits - 1, 7, -1)]
     coarse = [(wanted.columns, wanted.rows), (2, 1), (1, 1), (2, 2)]
     for bits in depths:
-        kinds = [Layout("gray", bits)] if wanted.kind == "gray" else []
-        for found in kinds + [Layout("yuv", bits, columns, rows) for columns, rows in coarse]:
+        for found in (Layout("yuv", bits, columns, rows) for columns, rows in coarse):
             finer = found.columns <= wanted.columns and found.rows <= wanted.rows
             if found.name in names and (finer or found == Layout("yuv", bits, 2, 2)) and (found.fits(height, width) or not even):
                 return found
@@ -151,7 +149,7 @@ def encode(image: Tensor, wanted: Layout, meaning: Colours) -> Any:
 
     Args:
         image: C of 1 or 3.
-        wanted: `kind` of ``yuv`` or ``gray``, with at most two columns and rows of luma for each of chroma.
+        wanted: of the kind ``yuv``, with at most two columns and rows of luma for each of chroma.
         meaning: matrix and range.
     """
     import av
@@ -162,10 +160,9 @@ def encode(image: Tensor, wanted: Layout, meaning: Colours) -> Any:
     r, g, b = image[0].expand(3, -1, -1)
     luma = r if image.shape[1] == 1 else of_red * r + (1 - of_red - of_blue) * g + of_blue * b
     planes = [luma * span + low]
-    if wanted.kind == "yuv":
-        for channel, weight in ((b, of_blue), (r, of_red)):
-            chroma = _coarser((channel - luma) / (2 * (1 - weight)), wanted)
-            planes.append(chroma * chroma_span + 2 ** (wanted.bits - 1))
+    for channel, weight in ((b, of_blue), (r, of_red)):
+        chroma = _coarser((channel - luma) / (2 * (1 - weight)), wanted)
+        planes.append(chroma * chroma_span + 2 ** (wanted.bits - 1))
     frame = av.VideoFrame(width, height, wanted.name)
     for plane, values in zip(frame.planes, planes, strict=True):
         _fill(plane, values, wanted.bits)

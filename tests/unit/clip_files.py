@@ -29,11 +29,11 @@ def write_clip(
     """A clip that moves over the cat, a pixel a frame; `times` are in frames of `rate`."""
     import av
 
-    cat, (width, height) = skimage.data.chelsea(), size
+    cat, (width, height), told = skimage.data.chelsea(), size, tags or {}
     with av.open(str(path), "w") as out:
         video: Any = out.add_stream(codec, rate=rate, options=options or {"crf": "12"}, time_base=1 / rate)
         video.width, video.height, video.pix_fmt = width, height, layout
-        for name, value in (tags or {}).items():
+        for name, value in told.items():
             setattr(video.codec_context, name, value)
         if ratio:
             video.codec_context.sample_aspect_ratio = ratio
@@ -45,7 +45,7 @@ def write_clip(
             out.set_chapters([CHAPTER])
         for number, time in enumerate(times):
             frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(cat[80 : 80 + height, 100 + number : 100 + number + width]), "rgb24")
-            frame = frame.reformat(format=layout, dst_color_range=(tags or {}).get("color_range"), dst_colorspace=(tags or {}).get("colorspace"))
+            frame = frame.reformat(format=layout, dst_color_range=told.get("color_range"), dst_colorspace=told.get("colorspace"))
             frame.pts, frame.time_base = time, 1 / rate
             out.mux(video.encode(frame))
         out.mux(video.encode(None))

@@ -2,92 +2,34 @@
 
 from __future__ import annotations
 
-import contextlib
 import io
-import json
-import os
+import itertools
 import random
-import struct
+import resource
+import signal
 import time
-import zlib
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from PIL import Image
+from PIL import Image, ImageCms
 
 import restorekit as rk
-from restorekit import files, modelfile, photos, recipes
+from restorekit import modelfile, photos
 from restorekit.builtin.network import Box
-from restorekit.cli import main
-from restorekit.errors import ImageError, UserError
+from restorekit.errors import UserError
+
+from .clip_files import write_clip
 
 HANG_S = 10
-IMAGES, OTHERS = 20_000, 5_000
+IMAGES, OTHERS, CLIPS = 20_000, 5_000, 2_000
+MEMORY_MB = 600
+"""More than at the start; the largest picture that Pillow opens, 179 megapixels, has as many bytes three times."""
 
 
 def picture(seed: int = 0) -> Image.Image:
     return Image.frombytes("RGB", (24, 16), random.Random(seed).randbytes(24 * 16 * 3))
-
-
-def bomb() -> bytes:
-    def chunk(name: bytes, body: bytes) -> bytes:
-        return struct.pack(">I", len(body)) + name + body + struct.pack(">I", zlib.crc32(name + body))
-
-    header = chunk(b"IHDR", struct.pack(">IIBBBBB", 60000, 60000, 8, 2, 0, 0, 0))
-    return b"\x89PNG\r\n\x1a\n" + header + chunk(b"IDAT", zlib.compress(b"\0" * 1000)) + chunk(b"IEND", b"")
-
-
-def test_a_folder_of_everything_strange(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    source, out = tmp_path / "in", tmp_path / "out"
-    (source / "deep").mkdir(parents=True)
-    good = ["plain.png", "with space.png", "new\nline.png", "🐈.png", "-dash.png", "deep/[1].png"]
-    for name in good:
-        picture().save(source / name)
-    picture().save(source / "really a png.jpg", "PNG")
-    (source / "deep" / "loop").symlink_to(source)
-    (source / "itself.png").symlink_to(source / "itself.png")
-    (source / "zero.png").write_bytes(b"")
-    (source / "bomb.png").write_bytes(bomb())
-    (source / "cut.png").write_bytes((source / "plain.png").read_bytes()[:200])
-    (source / "text.png").write_text("no picture")
-    os.mkfifo(source / "pipe.png")
-    bad = ["bomb.png", "cut.png", "itself.png", "pipe.png", "text.png", "zero.png"]
-    assert main(["restore", str(source), "-o", str(out), "--with", "core/identity", "--json", "--device", "cpu"]) == 2
-    shown = capsys.readouterr()
-    rows = {str(Path(row["input"]).relative_to(source)): row for row in map(json.loads, shown.out.splitlines())}
-    assert {name for name, row in rows.items() if "error" in row} == set(bad)
-    assert {name for name, row in rows.items() if "error" not in row} == {*good, "really a png.jpg"}
-    assert {str(p.relative_to(out)) for p in out.rglob("*") if p.is_file()} == {*good, "really a png.jpg"}
-    assert Image.open(out / "really a png.jpg").format == "JPEG"
-    assert f"{len(bad)} of {len(rows)} pictures failed" in shown.err
-    assert "Traceback" not in shown.err
-    assert {p.name for p in tmp_path.iterdir()} == {"in", "out"}
-
-
-@pytest.mark.skipif(os.geteuid() == 0, reason="root writes into read-only folders")
-def test_a_read_only_folder_is_said_before_the_work(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    picture().save(tmp_path / "a.png")
-    (tmp_path / "out").mkdir(mode=0o500)
-    assert main(["restore", str(tmp_path / "a.png"), "-o", str(tmp_path / "out"), "--with", "core/identity"]) == 2
-    assert "no permission to write here" in capsys.readouterr().err
-
-
-def test_a_file_that_changes_while_it_is_read_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    path = tmp_path / "a.png"
-    picture().save(path)
-    open_path = Path.open
-
-    class Slow(io.FileIO):
-        def read(self, size: int | None = -1) -> bytes:
-            data = super().read(-1 if size is None else size)
-            with open_path(path, "ab") as other:
-                other.write(b"more")
-            return data
-
-    monkeypatch.setattr(Path, "open", lambda self, mode="r": Slow(self, "rb"))
-    with pytest.raises(ImageError, match="changed while it was read"):
-        files.content(path)
 
 
 def test_a_part_named_in_a_model_file_must_be_registered(tmp_path: Path) -> None:
@@ -121,55 +63,170 @@ def mutations(whole: bytes, count: int, seed: int) -> Iterator[bytes]:
         yield bytes(data)
 
 
-def survive(path: Path, data: bytes, use: Callable[[Path], object]) -> None:
-    path.write_bytes(data)
-    start = time.process_time()  # not the clock on the wall, which a loaded machine stretches
-    with contextlib.suppress(UserError):
-        use(path)
-    assert time.process_time() - start < HANG_S
-    assert [p.name for p in path.parent.iterdir()] == [path.name]
+@dataclass
+class Fuzz:
+    """Gives damaged files to functions that may refuse them with a `UserError`, and must do nothing else to anybody.
+
+    Attributes:
+        folder: where the damaged file is put, and nothing else may be but `out`.
+        tried: files so far.
+        refused: of these.
+        slowest: seconds of the processor that one has taken.
+    """
+
+    folder: Path
+    tried: int = 0
+    refused: int = 0
+    slowest: float = 0.0
+
+    def __post_init__(self) -> None:
+        self.before = peak()
+        (self.folder / "out").mkdir()
+        (self.folder / "elsewhere").mkdir()
+
+    def survive(self, name: str, data: bytes, use: Callable[[Path], object]) -> None:
+        path = self.folder / name
+        path.write_bytes(data)
+        start = time.process_time()  # not the clock on the wall, which a loaded machine stretches
+        signal.setitimer(signal.ITIMER_PROF, 2 * HANG_S)
+        try:
+            use(path)
+        except UserError:
+            self.refused += 1
+        finally:
+            signal.setitimer(signal.ITIMER_PROF, 0)
+        took = time.process_time() - start
+        self.tried, self.slowest = self.tried + 1, max(self.slowest, took)
+        if took > HANG_S or peak() - self.before > MEMORY_MB:
+            kept = self.folder / f"{self.tried}-{name}"
+            path.rename(kept)
+            pytest.fail(f"{kept}: {took:.1f} s, {peak() - self.before:.0f} MB more than at the start")
+        path.unlink()
+
+    def accept(self, name: str, data: bytes, use: Callable[[Path], object]) -> None:
+        """The file without damage is not refused, so that damage gets as far as it can."""
+        refused = self.refused
+        self.survive(name, data, use)
+        assert self.refused == refused
+
+    def nothing_elsewhere(self, names: set[str]) -> None:
+        """The working folder is empty, and results have the names that they should."""
+        assert {path.name for path in self.folder.iterdir()} == {"out", "elsewhere"}
+        assert list((self.folder / "elsewhere").iterdir()) == []
+        assert {path.name for path in (self.folder / "out").iterdir()} <= names
 
 
-def fuzz_images(folder: Path, count: int) -> None:
+def peak() -> float:
+    """Most memory that this process has had, in MB."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+@pytest.fixture
+def fuzz(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Iterator[Fuzz]:
+    def hangs(*_: object) -> None:
+        raise TimeoutError(f"more than {2 * HANG_S} s of the processor")
+
+    made = Fuzz(tmp_path)
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    before = signal.signal(signal.SIGPROF, hangs)
+    yield made
+    signal.signal(signal.SIGPROF, before)
+    with capsys.disabled():
+        more = f"{peak() - made.before:.0f} MB more than at the start"
+        print(f"\n{made.tried} damaged files, {made.refused} refused, slowest {made.slowest:.2f} s, {more}")
+
+
+def damaged_images(fuzz: Fuzz, count: int) -> None:
+    """Read and, where that is possible, written again in turn in every format, with all that was kept of it."""
     forms = sorted(set(photos.FORMATS.values()) - {"HEIF"})
     modes = {"PNG": ("RGB", "P", "RGBA", "I;16"), "TIFF": ("RGB", "CMYK", "I;16"), "JPEG": ("RGB", "L", "CMYK")}
     cases = [(form, mode) for form in forms for mode in modes.get(form, ("RGB",))]
+    suffixes = itertools.cycle(suffix for suffix, form in photos.FORMATS.items() if form in forms)
+
+    def again(path: Path) -> None:
+        photo = photos.read(path)
+        photos.write(fuzz.folder / "out" / f"x{next(suffixes)}", photo.image, like=photo)
+
+    exif = Image.Exif()
+    exif[0x0112], exif[0x010F], exif[0x0132] = 6, "a camera", "2026:01:02 03:04:05"
+    kept = {"exif": exif, "icc_profile": ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes(), "dpi": (72, 72)}
     for number, (form, mode) in enumerate(cases):
         stream = io.BytesIO()
         whole = Image.new("I;16", (24, 16), 40000) if mode == "I;16" else picture().convert(mode)
-        whole.save(stream, form)
+        whole.save(stream, form, **kept)
+        fuzz.accept("x.png", stream.getvalue(), again)
         for data in mutations(stream.getvalue(), -(-count // len(cases)), number):
-            survive(folder / "x.png", data, photos.read)
+            fuzz.survive("x.png", data, again)
+    fuzz.nothing_elsewhere({f"x{suffix}" for suffix in photos.FORMATS})
 
 
-def fuzz_models_and_recipes(folder: Path, count: int) -> None:
-    whole = rk.Model(Box(), rk.recipe({"generator": {"part": "deblurgan/compact", "width": 8}})).save(folder / "m.safetensors")
-    data = whole.read_bytes()
-    for mutated in mutations(data, count // 2, 1):
-        survive(whole, mutated, modelfile.load)
-    whole.unlink()
+def damaged_models_and_recipes(fuzz: Fuzz, count: int) -> None:
+    """Half of them model files, of which every second has its damage in the header, where the recipe is."""
+    small = {"width": 8, "blocks": [1], "middle": 1}
+    network = rk.registry().create("generator", "deblurgan/compact", **small)
+    recipe = rk.recipe({"generator": {"part": "deblurgan/compact", **small}})
+    data = rk.Model(network, recipe).save(fuzz.folder / "m.safetensors").read_bytes()
+    fuzz.accept("m.safetensors", data, rk.load)
+    start = 8 + int.from_bytes(data[:8], "little")
+    for mutated in mutations(data, count // 4, 1):
+        fuzz.survive("m.safetensors", mutated, rk.load)
+    for header in mutations(data[8:start], count // 4, 3):
+        fuzz.survive("m.safetensors", len(header).to_bytes(8, "little") + header + data[start:], rk.load)
     text = b"recipe: 1\ntask: deblur\ngenerator: {part: deblurgan/compact, width: 8}\nlosses: [{part: core/l1}]\n"
+    fuzz.accept("r.yaml", text, lambda path: rk.recipe(path).check())
     for mutated in mutations(text, count // 2, 2):
-        survive(folder / "r.yaml", mutated, recipes.load_yaml)
+        fuzz.survive("r.yaml", mutated, lambda path: rk.recipe(path).check())
+    fuzz.nothing_elsewhere(set())
+
+
+def damaged_clips(fuzz: Fuzz, count: int) -> None:
+    pytest.importorskip("av")
+    from restorekit import clips
+
+    def again(path: Path) -> None:
+        clips.convert(path, fuzz.folder / "out" / path.name, lambda image: image)
+
+    cases = ((".mp4", "libx264"), (".mkv", "mpeg4"), (".webm", "libvpx-vp9"), (".avi", "mjpeg"))
+    for number, (suffix, codec) in enumerate(cases):
+        layout = "yuvj420p" if codec == "mjpeg" else "yuv420p"
+        sound = {".webm": "libopus", ".avi": None}.get(suffix, "aac")
+        whole = write_clip(fuzz.folder / f"c{suffix}", codec=codec, layout=layout, times=(0, 1, 2), options={}, sound=sound)
+        data = whole.read_bytes()
+        fuzz.accept(f"c{suffix}", data, again)
+        for mutated in mutations(data, -(-count // len(cases)), number):
+            fuzz.survive(f"c{suffix}", mutated, again)
+    fuzz.nothing_elsewhere({f"c{suffix}" for suffix, _ in cases})
 
 
 @pytest.mark.filterwarnings("ignore")
-def test_a_few_damaged_files_of_every_kind(tmp_path: Path) -> None:
-    fuzz_images(tmp_path, 40)
-    (tmp_path / "x.png").unlink()
-    fuzz_models_and_recipes(tmp_path, 20)
+def test_a_few_damaged_pictures(fuzz: Fuzz) -> None:
+    damaged_images(fuzz, 60)
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_a_few_damaged_models_and_recipes(fuzz: Fuzz) -> None:
+    damaged_models_and_recipes(fuzz, 20)
+
+
+def test_a_few_damaged_clips(fuzz: Fuzz) -> None:
+    damaged_clips(fuzz, 12)
 
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")
-def test_many_damaged_pictures(tmp_path: Path) -> None:
-    fuzz_images(tmp_path, IMAGES)
+def test_many_damaged_pictures(fuzz: Fuzz) -> None:
+    damaged_images(fuzz, IMAGES)
 
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")
-def test_many_damaged_models_and_recipes(tmp_path: Path) -> None:
-    fuzz_models_and_recipes(tmp_path, OTHERS)
+def test_many_damaged_models_and_recipes(fuzz: Fuzz) -> None:
+    damaged_models_and_recipes(fuzz, OTHERS)
+
+
+@pytest.mark.slow
+def test_many_damaged_clips(fuzz: Fuzz) -> None:
+    damaged_clips(fuzz, CLIPS)
 
 
 def test_the_limit_of_a_header_is_kept(tmp_path: Path) -> None:
