@@ -74,7 +74,7 @@ def before_after(before: Tensor, after: Tensor) -> bytes:
     """A picture and what was made of it, side by side, as a PNG file.
 
     Args:
-        before: ``(1, C, h, w)`` in [0, 1]; enlarged where `after` is larger.
+        before: ``(1, C, h, w)`` in [0, 1], or whole numbers; enlarged where `after` is larger.
         after: ``(1, C, H, W)``.
     """
     old, new = (Image.fromarray(_pixels(image)) for image in (before, after))
@@ -85,7 +85,11 @@ def before_after(before: Tensor, after: Tensor) -> bytes:
 
 
 def _pixels(image: Tensor) -> npt.NDArray[np.uint8]:
-    pixels: npt.NDArray[np.uint8] = image[0].mul(255).round().byte().permute(1, 2, 0).cpu().numpy()
+    import torch
+
+    from restorekit.images import whole_numbers
+
+    pixels: npt.NDArray[np.uint8] = whole_numbers(image, torch.uint8)[0].permute(1, 2, 0).cpu().numpy()
     return pixels[:, :, 0] if pixels.shape[2] == 1 else pixels
 
 

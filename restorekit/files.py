@@ -18,6 +18,8 @@ NAMES_COMPARED = 5000
 
 def missing(path: Path) -> str:
     """A message that `path` does not exist, with the nearest names beside it."""
+    if path.is_symlink():
+        return f"{path}: a link that leads nowhere, to {path.readlink()}"
     try:
         beside = [entry.name for entry in itertools.islice(path.parent.iterdir(), NAMES_COMPARED)]
     except OSError:

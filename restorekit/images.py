@@ -18,12 +18,19 @@ HOW_TO_GIVE = {
 }
 
 
+LEVELS = {torch.uint8: 255, torch.uint16: 65535}
+"""Types of whole numbers as files have them, and which stands for 1. Large pictures are kept as these until they are worked on."""
+
+ROWS = 256
+"""Of an image that are rounded at a time, because they are doubles in between."""
+
+
 @dataclass(frozen=True)
 class Degraded:
     """A damaged image and what is known of the damage.
 
     Attributes:
-        image: ``(N, C, H, W)`` in [0, 1].
+        image: ``(N, C, H, W)`` in [0, 1]; for restorers that declare `tiled` it may be one of whole numbers (`LEVELS`).
         mask: ``(N, 1, H, W)``, 1 where the image is missing, or None.
         params: the degradation's parameters by name, first dimension N: ``psf`` ``(N, h, w)``,
             ``sigma`` ``(N,)`` and so on.
@@ -96,15 +103,17 @@ class SizeRule:
         return -height % self.multiple_of, -width % self.multiple_of
 
 
-def check_image(image: Tensor, *, channels: int | None = None, what: str = "image") -> None:
-    """Raise an `ImageError` unless `image` is a finite float ``(N, C, H, W)`` tensor within [0, 1]."""
+def check_image(image: Tensor, *, channels: int | None = None, what: str = "image", whole_numbers: bool = False) -> None:
+    """Raise an `ImageError` unless `image` is a finite float ``(N, C, H, W)`` tensor within [0, 1], or `whole_numbers` may be and are."""
     if not isinstance(image, Tensor) or image.ndim != 4 or 0 in image.shape:
         shape = tuple(image.shape) if isinstance(image, Tensor) else type(image).__name__
         raise ImageError(f"{what}: expected a tensor (N, C, H, W), got {shape}")
-    if not image.is_floating_point():
+    if not image.is_floating_point() and not (whole_numbers and image.dtype in LEVELS):
         raise ImageError(f"{what}: expected floats in [0, 1], got {image.dtype}; divide by 255 first")
     if channels is not None and image.shape[1] != channels:
         raise ImageError(f"{what}: expected {channels} channels, got {image.shape[1]}")
+    if not image.is_floating_point():
+        return
     low, high = (float(v) for v in image.aminmax())
     if not (low >= -1e-4 and high <= 1 + 1e-4):  # also false for NaN
         raise ImageError(f"{what}: values reach from {low:.4g} to {high:.4g}; expected [0, 1]")
@@ -116,3 +125,34 @@ def pad_reflect(image: Tensor, bottom: int, right: int) -> Tensor:
         return image
     mirrored = bottom < image.shape[-2] and right < image.shape[-1]
     return F.pad(image, (0, right, 0, bottom), mode="reflect" if mirrored else "replicate")
+
+
+def floats(image: Tensor) -> Tensor:
+    """An image in [0, 1]: a new one of one of whole numbers (`LEVELS`), and one of floats as it is."""
+    if image.is_floating_point():
+        return image
+    top = torch.tensor(LEVELS[image.dtype], dtype=torch.float32, device=image.device)  # by a number a GPU divides less exactly
+    return image.to(torch.float32, memory_format=torch.contiguous_format).div_(top)
+
+
+def whole_numbers(image: Tensor, dtype: torch.dtype) -> Tensor:
+    """An image as whole numbers of the type `dtype`, a key of `LEVELS`: clamped to [0, 1] and rounded, in the order of files in memory.
+
+    Args:
+        image: ``(N, C, H, W)``, floats or whole numbers; those of `dtype` are given back as they are.
+        dtype: the type.
+
+    Raises:
+        ImageError: there are values that are not finite.
+    """
+    if image.dtype == dtype:
+        return image
+    top = LEVELS[dtype]
+    made = torch.empty(image.shape, dtype=dtype, device=image.device, memory_format=torch.channels_last)
+    for start in range(0, image.shape[2], ROWS):
+        rows = floats(image[:, :, start : start + ROWS])
+        rows = (rows.cpu() if rows.device.type == "mps" else rows).double()  # of which Apple's GPUs have none
+        if not all(bound.isfinite() for bound in rows.aminmax()):
+            raise ImageError("the result has values that are not finite")
+        made[:, :, start : start + ROWS] = rows.clamp(0, 1).mul_(top).round_().to(dtype)
+    return made

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import contextvars
 import os
-import resource
 import sys
 import weakref
 from collections.abc import Callable, Iterator, Mapping
@@ -27,6 +26,12 @@ WORKSPACE = 3
 """Times the tensors' memory: kernels copy what goes in and comes out into layouts of their own. With 1.5 a network of 8 channels
 took 300 MiB more than it was allowed."""
 
+LAVISH = 1 << 15
+"""Bytes for each pixel, more than networks take: what has so much room is not measured first."""
+
+UNTOLD = 1 << 29
+"""Bytes that the process is taken to have where the system does not tell (Windows)."""
+
 PROBE = 128
 """Side in pixels of the picture on which a network's memory is measured."""
 
@@ -36,7 +41,10 @@ SPANS = (64, 128, 256)
 
 @contextlib.contextmanager
 def limited(limit: int | None) -> Iterator[None]:
-    """Keep the memory of the process under `limit` bytes, as far as networks decide about it; None is half of what is free."""
+    """Keep the process under `limit` bytes of memory, as far as networks decide about it; None is half of what is free.
+
+    On a GPU it is about the GPU's memory, and there about tensors: its driver takes some besides.
+    """
     before = _limit.set(limit)
     try:
         yield
@@ -44,23 +52,25 @@ def limited(limit: int | None) -> Iterator[None]:
         _limit.reset(before)
 
 
-def room(device: torch.device, result: int) -> float:
+def is_limited() -> bool:
+    """Whether the block that runs is inside one of `limited`."""
+    return _limit.get() is not None
+
+
+def room(device: torch.device, result: int, *, least: int | None = None) -> float:
     """Bytes that a network may use now, once `result` bytes are set aside for what it makes.
 
     Raises:
-        UserError: less than nothing is left of the limit.
+        UserError: fewer than `least` are left of a limit; None does not ask.
     """
-    limit = _limit.get()
-    if device.type == "cuda":
-        free, _ = torch.cuda.mem_get_info(device)
-        return SPARE * free
+    limit, on_gpu = _limit.get(), device.type == "cuda"
     if limit is None:
-        free_now = _available()
-        return float("inf") if free_now is None else SPARE * free_now - result
-    left = limit - _resident() - result
-    if left <= 0:
-        needed = -(-(limit - left) // 2**20)
-        raise UserError(f"--memory: {limit >> 20} MiB are too few for this picture, which takes {needed} MiB before a network sees it")
+        free = torch.cuda.mem_get_info(device)[0] if on_gpu else _available()
+        return float("inf") if free is None else SPARE * free - result
+    left = limit - (torch.cuda.memory_allocated(device) if on_gpu else _resident()) - result
+    if least is not None and left < least:
+        needed = -(-(limit - left + least) // 2**20)
+        raise UserError(f"--memory: {limit >> 20} MiB are too few for this picture; give at least {needed} MiB, or cut it into parts")
     return left
 
 
@@ -137,11 +147,16 @@ def reach(network: Callable[[Tensor], Tensor], *, channels: int, scale: int = 1,
 
 
 def _resident() -> int:
-    """Bytes of memory that the process has now; at most so far, where the system does not tell."""
+    """Bytes of memory that the process has now; at most so far, where the system tells no more."""
     try:
         return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
     except OSError:
-        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+        pass
+    try:
+        import resource
+    except ImportError:
+        return UNTOLD
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
 
 
 def _available() -> int | None:

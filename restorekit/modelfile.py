@@ -5,9 +5,7 @@ Nothing is ever unpickled. The header is read first; the parts it names must com
 
 from __future__ import annotations
 
-import copy
 import json
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,12 +15,12 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from restorekit import config, discovery, files, memory, remote, seeding
+from restorekit import config, discovery, files, remote, seeding
 from restorekit.errors import ImageError, UserError
-from restorekit.images import check_image, pad_reflect
+from restorekit.images import check_image
 from restorekit.interfaces import Critic, Generator
 from restorekit.recipes import Recipe
-from restorekit.tiling import tiled
+from restorekit.tiling import Tiling, last
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -31,12 +29,6 @@ if TYPE_CHECKING:
 
 FORMAT = 1
 CRITIC = "critic."
-OVERLAP = 64
-"""Pixels that tiles of a network share that is not local; a quarter of a tile where that is less."""
-
-SMALLEST_TILE = 64
-"""Pixels below which tiles are not made smaller, however little memory there is."""
-
 HEADER_LIMIT = 1 << 24
 """Bytes of header that are read at most; safetensors itself allows 100 MB."""
 
@@ -83,8 +75,10 @@ class Model:
     provenance: Mapping[str, Any] = field(default_factory=dict)
     scores: Mapping[str, float] = field(default_factory=dict)
     ema: bool = False
-    _reach: int | None = field(default=None, repr=False)
-    _bytes_per_pixel: float | None = field(default=None, repr=False)
+    _tiling: Tiling = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        self._tiling = Tiling(self.generator, self._finest)
 
     def __call__(self, image: Tensor | Image.Image) -> Any:
         """Restore a picture.
@@ -121,107 +115,27 @@ class Model:
         grey network are restored one by one.
 
         Args:
-            image: in [0, 1].
+            image: in [0, 1]; or whole numbers, uint8 or uint16, and then the result is rounded to such, too: of a large picture
+                both fit into memory where floats would not.
             tile: side of the tiles, in pixels, in which larger images are restored; None takes the whole at once where memory
-                allows (`memory.limited`), and else the largest tiles that it allows. Tiles of a `local` network overlap by twice
-                its measured receptive field and equal the whole; those of others fade into each other (`tiling.tiled`).
-                Where memory runs out all the same, they are halved.
+                allows, and else the largest tiles that it allows. Tiles of a `local` network overlap by twice its measured
+                receptive field and equal the whole; those of others fade into each other (`tiling.bands`). They are smaller
+                where `memory.limited` says so, and halved where memory runs out all the same.
             given: what the generator is conditioned on, for one that is: labels ``(N,)``, or reference pictures.
         """
         generator = self.generator
         if generator.consumes != "image":
             raise ImageError(f"{self.recipe.content['generator']['part']} makes images from a latent vector and restores none")
-        check_image(image)
-        if image.shape[1] == 3 and generator.channels == 1:
-            return torch.cat([self.restore(channel, tile=tile, given=given) for channel in torch.split(image, 1, 1)], 1)
-        grey = image.shape[1] == 1 and generator.channels == 3
-        if grey:
-            image = image.expand(-1, 3, -1, -1)
-        check_image(image, channels=generator.channels)
-        height, width = image.shape[-2:]
-        padded = pad_reflect(image, *generator.size.padding(height, width))
-        made = self._within_memory(padded, tile, given)
-        result = made[..., : height * generator.scale, : width * generator.scale]
-        low, high = result.aminmax()
-        if low < 0 or high > 1:  # a copy of a large picture only where it is needed
-            result = result.clamp(0, 1)
-        return result.mean(1, keepdim=True) if grey else result
-
-    def _within_memory(self, image: Tensor, tile: int | None, given: Tensor | None) -> Tensor:
-        """The network's output, in tiles where it was asked for or memory is short, and in ever smaller ones while it runs out."""
-        size, longest = self.generator.size, max(image.shape[-2:])
-        if size.fixed is not None:
-            return self._finest(image, given)
-        side = tile or self._largest_tile(image, given)
-        while True:
-            try:
-                return self._finest(image, given) if side >= longest else self._tiled(image, side, given)
-            except (MemoryError, RuntimeError) as fault:
-                if not memory.ran_out(fault) or side <= max(SMALLEST_TILE, size.minimum):
-                    raise
-            side = min(side, longest) // 2
-
-    def _tiled(self, image: Tensor, side: int, given: Tensor | None) -> Tensor:
-        size = self.generator.size
-        overlap, margin = self._overlap()
-        if self.generator.local:
-            side = max(side, overlap + size.multiple_of)
-        side = max(side, size.minimum)
-        side += -side % size.multiple_of
-        return tiled(
-            lambda part: self._finest(part, given),
-            image,
-            side=side,
-            overlap=overlap if self.generator.local else min(overlap, side // 4),
-            margin=margin,
-            scale=self.generator.scale,
-            multiple_of=size.multiple_of,
-        )
-
-    def _overlap(self) -> tuple[int, int | None]:
-        """Pixels that tiles share, and how many of them at each side are thrown away; of a network that is not local a quarter."""
-        if not self.generator.local:
-            return OVERLAP, None
-        if self._reach is None:
-            network, size = self.generator, self.generator.size
-            probe = copy.deepcopy(network).float().cpu()
-            found = memory.reach(
-                lambda image: _last(probe(image)),
-                channels=network.channels,
-                scale=network.scale,
-                multiple_of=size.multiple_of,
-                minimum=size.minimum,
-            )
-            self._reach = OVERLAP // 2 if found is None else found + size.multiple_of
-        return 2 * self._reach, self._reach
-
-    def _largest_tile(self, image: Tensor, given: Tensor | None) -> int:
-        """Side of the largest tile that memory has room for; of the whole image, if it has."""
-        n, _, height, width = image.shape
-        generator = self.generator
-        result = 4 * n * generator.channels * height * width * generator.scale**2
-        left = memory.room(image.device, result)
-        if height * width <= memory.PROBE**2 or left == math.inf:
-            return max(height, width)
-        if self._bytes_per_pixel is None:
-            side = max(memory.PROBE, generator.size.minimum)
-            side += -side % generator.size.multiple_of
-            part = image[:1, :, :side, :side]
-            part = pad_reflect(part, *generator.size.padding(*part.shape[-2:]))
-            try:
-                taken = memory.peak(lambda: self._finest(part, None if given is None else given[:1]))
-            except (MemoryError, RuntimeError) as fault:
-                if memory.ran_out(fault):
-                    return SMALLEST_TILE
-                raise
-            self._bytes_per_pixel = memory.WORKSPACE * taken / part[0, 0].numel()
-        left = memory.room(image.device, result)  # again: the first use of a kernel takes some for good
-        pixels = left / (n * self._bytes_per_pixel)
-        return max(height, width) if pixels >= height * width else max(SMALLEST_TILE, math.isqrt(int(pixels)))
+        colours = image.shape[1] if image.ndim == 4 else 0
+        apart, grey = (colours, generator.channels) == (3, 1), (colours, generator.channels) == (1, 3)
+        check_image(image, channels=None if apart or grey else generator.channels, whole_numbers=True)
+        if apart:
+            return torch.cat([self._tiling.restore(channel, given, tile=tile) for channel in torch.split(image, 1, 1)], 1)
+        return self._tiling.restore(image, given, tile=tile)
 
     def _finest(self, image: Tensor, given: Tensor | None) -> Tensor:
         made = self.generator(image) if given is None else self.generator(image, given)
-        return _last(made).float()
+        return last(made).float()
 
     def to(self, device: torch.device | str) -> Model:
         """Move the networks to `device`."""
@@ -256,10 +170,6 @@ class Model:
         path = Path(path)
         files.write(path, save(tensors, metadata))
         return path
-
-
-def _last(made: Tensor | tuple[Tensor, ...]) -> Tensor:
-    return made[-1] if isinstance(made, tuple) else made
 
 
 def _tensors(module: nn.Module, half: bool) -> dict[str, Tensor]:

@@ -20,6 +20,7 @@ from torch import Tensor
 
 from restorekit import deepfiles, files, metadata
 from restorekit.errors import ImageError, UserError, did_you_mean
+from restorekit.images import floats, whole_numbers
 
 FORMATS = {
     ".png": "PNG",
@@ -39,9 +40,6 @@ SUFFIXES = tuple(FORMATS)
 BUNDLED = ("astronaut", "brick", "camera", "chelsea", "coffee", "coins", "grass", "gravel", "motorcycle_left", "rocket")
 """Photographs, as opposed to diagrams and test patterns, among the data inside scikit-image's wheels."""
 
-ROWS = 256
-"""Of a picture that are converted at a time, so that a large one is not in memory in three forms at once."""
-
 Array = npt.NDArray[Any]
 
 
@@ -50,8 +48,8 @@ class Photo:
     """A photograph and what is needed to write it back as it came.
 
     Attributes:
-        image: ``(1, C, H, W)`` float32 in [0, 1], upright; C is 3 (RGB) or 1 (grey).
-        alpha: opacity ``(1, 1, H, W)`` in [0, 1], or None.
+        image: ``(1, C, H, W)``, upright, float32 in [0, 1] or whole numbers as in the file (`images.LEVELS`); C is 3 (RGB) or 1 (grey).
+        alpha: opacity ``(1, 1, H, W)``, likewise, or None.
         bits: 8 or 16 per channel in the file.
         exif: EXIF block without the orientation, which has been applied; empty for none.
         icc: colour profile of `image`; empty for none.
@@ -78,10 +76,14 @@ class Photo:
         return replace(self, exif=b"", xmp=b"", dpi=None)
 
 
-def read(path: str | Path) -> Photo:
+def read(path: str | Path, *, whole_numbers: bool = False) -> Photo:
     """Read a photograph, upright and whole.
 
     Grey stays grey; palettes, CMYK and YCbCr become RGB; of several pages or frames the first is read.
+
+    Args:
+        path: the file.
+        whole_numbers: leave the pixels uint8 or uint16 as they are in the file, for large pictures.
 
     Raises:
         ImageError: missing, a folder, empty, no image of a known format, truncated, damaged, or with
@@ -92,15 +94,18 @@ def read(path: str | Path) -> Photo:
     try:
         _open(data).verify()
         with _open(data) as opened:
-            return _photo(opened, data)
+            photo = _photo(opened, data)
     except ImageError as fault:
         raise ImageError(f"{path}: {fault}") from fault
     except UnidentifiedImageError as fault:
         raise ImageError(f"{path}: not an image that can be read here; formats: {', '.join(dict.fromkeys(FORMATS.values()))}") from fault
     except Image.DecompressionBombError as fault:
-        raise ImageError(f"{path}: too large: {fault}. Cut the picture into parts.") from fault
+        raise ImageError(f"{path}: too large for a picture: {fault} Cut it into parts") from fault
     except Exception as fault:  # decoders raise whatever comes to them on damaged files
         raise ImageError(f"{path}: damaged or incomplete image: {fault or type(fault).__name__}") from fault
+    if whole_numbers:
+        return photo
+    return replace(photo, image=floats(photo.image), alpha=None if photo.alpha is None else floats(photo.alpha))
 
 
 def write(path: str | Path, image: Tensor, *, like: Photo | None = None, quality: int | None = None) -> Path:
@@ -111,7 +116,7 @@ def write(path: str | Path, image: Tensor, *, like: Photo | None = None, quality
 
     Args:
         path: where to; missing folders are made.
-        image: ``(1, C, H, W)``, C of 1 or 3.
+        image: ``(1, C, H, W)``, C of 1 or 3, floats or whole numbers.
         like: the photograph that it was made from. Its EXIF, XMP, colour profile, resolution, transparency
             and 16 bits are kept as far as the format allows; transparency is resized where sizes differ.
         quality: 1 to 100, for formats that lose something.
@@ -129,18 +134,20 @@ def write(path: str | Path, image: Tensor, *, like: Photo | None = None, quality
         raise UserError(f"{path}: {path.suffix or 'no suffix'} is no image format that can be written; use one of {' '.join(SUFFIXES)}")
     if image.ndim != 4 or image.shape[0] != 1 or image.shape[1] not in (1, 3) or 0 in image.shape:
         raise ImageError(f"{path}: expected one image (1, C, H, W) with 1 or 3 channels, got {tuple(image.shape)}")
-    if not all(bound.isfinite() for bound in image.aminmax()):
-        raise ImageError(f"{path}: values that are not finite cannot be written")
     like = like or Photo(image)
-    image = image.detach().float().cpu()
     icc = like.icc if like.image.shape[1] == image.shape[1] else b""
+    deep = like.bits == 16 and form in ("PNG", "TIFF")
+    try:
+        pixels = whole_numbers(image.detach().cpu(), torch.uint16 if deep else torch.uint8)
+    except ImageError as fault:
+        raise ImageError(f"{path}: {fault}") from fault
     if like.alpha is not None and form in ("PNG", "WEBP", "TIFF"):
         alpha = like.alpha
         if alpha.shape[-2:] != image.shape[-2:]:
-            alpha = F.interpolate(alpha, image.shape[-2:], mode="bilinear", antialias=True)
-        image = torch.cat([image, alpha], 1)
+            alpha = F.interpolate(floats(alpha), image.shape[-2:], mode="bilinear", antialias=True)
+        pixels = torch.cat([pixels, whole_numbers(alpha, pixels.dtype)], 1)
     try:
-        data = _encoded(image, form, like, icc, quality)
+        data = _encoded(pixels[0].permute(1, 2, 0).numpy(), form, like, icc, quality)
     except (OSError, ValueError, SystemError) as fault:
         raise UserError(f"{path}: this picture cannot be stored as {form}: {fault}") from fault
     files.write(path, data)
@@ -277,16 +284,12 @@ def _photo(opened: Image.Image, data: bytes) -> Photo:
     opened.load()
     orientation = metadata.orientation(opened)  # 1 where Pillow has turned the picture while loading
     pixels = _upright(deepfiles.decode(data, deep) if deep else _shallow(opened), orientation)
-    tensor = torch.empty(1, pixels.shape[2], *pixels.shape[:2])
-    for start in range(0, pixels.shape[0], ROWS):
-        band = pixels[start : start + ROWS].astype(np.float32) / np.float32(65535 if deep else 255)
-        tensor[0, :, start : start + ROWS] = torch.from_numpy(band).permute(2, 0, 1)
-    colours = tensor.shape[1] - 1 + tensor.shape[1] % 2
+    colours = pixels.shape[2] - 1 + pixels.shape[2] % 2
     own_colours = opened.mode not in ("CMYK", "YCbCr", "LAB", "HSV")
     dpi = metadata.dpi(opened)
     return Photo(
-        image=tensor[:, :colours].contiguous(),
-        alpha=tensor[:, colours:].contiguous() if tensor.shape[1] > colours else None,
+        image=_tensor(pixels[:, :, :colours]),
+        alpha=_tensor(pixels[:, :, colours:]) if pixels.shape[2] > colours else None,
         bits=16 if deep else 8,
         exif=metadata.exif(opened),
         icc=(opened.info.get("icc_profile") or b"") if own_colours else b"",
@@ -316,29 +319,22 @@ def _upright(pixels: Array, orientation: int) -> Array:
     return pixels[::rows, ::columns]
 
 
-def _encoded(image: Tensor, form: str, like: Photo, icc: bytes, quality: int | None) -> bytes:
-    deep = like.bits == 16 and form in ("PNG", "TIFF")
-    pixels = _levels(image[0], 65535 if deep else 255)
-    if deep and form == "PNG":
-        return deepfiles.encode_png(pixels, icc=icc, exif=like.exif, xmp=like.xmp, dpi=like.dpi)
-    if deep:
-        return deepfiles.encode_tiff(pixels, icc=icc, exif=like.exif, xmp=like.xmp, dpi=like.dpi)
+def _tensor(pixels: Array) -> Tensor:
+    """``(1, C, H, W)`` from ``(H, W, C)``, with memory of its own in the order of `pixels`."""
+    return torch.from_numpy(np.array(pixels, order="C")).permute(2, 0, 1)[None]
+
+
+def _encoded(pixels: Array, form: str, like: Photo, icc: bytes, quality: int | None) -> bytes:
+    """The file with the pixels ``(H, W, C)``."""
+    if pixels.dtype == np.uint16:
+        encode = deepfiles.encode_png if form == "PNG" else deepfiles.encode_tiff
+        return encode(pixels, icc=icc, exif=like.exif, xmp=like.xmp, dpi=like.dpi)
     _teach_pillow_heif()
-    colours = image.shape[1] - 1 + image.shape[1] % 2
+    colours = pixels.shape[2] - 1 + pixels.shape[2] % 2
     options = metadata.options(form, like, icc=icc, channels=colours, quality=quality)
     stream = io.BytesIO()
     Image.fromarray(pixels[:, :, 0] if pixels.shape[2] == 1 else pixels).save(stream, form, **options)
     return stream.getvalue()
-
-
-def _levels(image: Tensor, top: int) -> Array:
-    """``(C, H, W)`` in [0, 1] as whole numbers ``(H, W, C)``, some rows at a time, because they are doubles in between."""
-    channels, height, width = image.shape
-    pixels = np.empty((height, width, channels), np.uint16 if top > 255 else np.uint8)
-    for start in range(0, height, ROWS):
-        band = image[:, start : start + ROWS].double().clamp(0, 1).mul(top).round()
-        pixels[start : start + ROWS] = band.permute(1, 2, 0).numpy()
-    return pixels
 
 
 def _walk(folder: Path, suffixes: Collection[str]) -> list[Path]:

@@ -8,11 +8,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from restorekit import memory
 from restorekit.errors import ImageError
-from restorekit.images import Degraded, check_image
+from restorekit.images import Degraded, check_image, floats, whole_numbers
 from restorekit.interfaces import Restorer
 
 PSF_SUM_TOLERANCE = 0.01
+
+SUMMED = 3
+"""Pictures of floats beside the image that an ensemble has at once: one turned, what is made of it, and the sum."""
 
 
 def restore(restorer: Restorer, degraded: Degraded, *, name: str = "") -> Tensor:
@@ -22,18 +26,18 @@ def restore(restorer: Restorer, degraded: Degraded, *, name: str = "") -> Tensor
 
     Args:
         restorer: the method.
-        degraded: the image ``(N, C, H, W)`` in [0, 1] and what is known of its damage.
+        degraded: the image ``(N, C, H, W)`` in [0, 1], or for a `tiled` restorer whole numbers, and what is known of its damage.
         name: how messages call the method.
 
     Returns:
-        ``(N, C', scale·H, scale·W)`` in [0, 1], of the image's type and on its device.
+        ``(N, C', scale·H, scale·W)`` in [0, 1], of the image's type and on its device; whole numbers are rounded.
 
     Raises:
         ImageError: input out of range, something missing that the method needs, a mask or PSF that
             does not fit the image, or a result of the wrong size or with values that are not finite.
     """
     name = name or type(restorer).__name__
-    check_image(degraded.image)
+    check_image(degraded.image, whole_numbers=restorer.tiled)
     seen = degraded.only(restorer.uses)
     if seen.mask is not None:
         _check_mask(seen.mask, degraded.image)
@@ -48,22 +52,28 @@ def restore(restorer: Restorer, degraded: Degraded, *, name: str = "") -> Tensor
     height, width = h * restorer.scale, w * restorer.scale
     if restored.ndim != 4 or (restored.shape[0], *restored.shape[-2:]) != (n, height, width):
         raise ImageError(f"{name} returned shape {tuple(restored.shape)}; expected {n} image(s) of {width}×{height}")
+    # A method that writes into its input may do so again in the next call.
+    shared = restored.untyped_storage().data_ptr() == degraded.image.untyped_storage().data_ptr()
+    if not degraded.image.is_floating_point():
+        rounded = whole_numbers(restored.detach().to(degraded.image.device), degraded.image.dtype)
+        return rounded.clone() if shared else rounded
     restored = restored.detach().to(degraded.image)
     low, high = restored.aminmax()  # NaN if any is; `isfinite` takes as much memory again as the picture
     if not (low.isfinite() and high.isfinite()):
         raise ImageError(f"{name} returned values that are not finite")
-    # A copy of a large picture only where it is needed: a method that writes into its input may do so again in the next call.
-    own = restored.untyped_storage().data_ptr() != degraded.image.untyped_storage().data_ptr()
-    return restored if own and low >= 0 and high <= 1 else restored.clamp(0, 1)
+    return restored.clamp(0, 1) if shared or low < 0 or high > 1 else restored  # a copy of a large picture only where it is needed
 
 
 def self_ensemble(restorer: Restorer, degraded: Degraded, *, name: str = "") -> Tensor:
     """The mean of what `restorer` makes of the image in its eight orientations: mirrored and turned, restored, turned back.
 
-    The mask and the PSF are turned with the image; references stay as they are. Otherwise as `restore`.
+    The mask and the PSF are turned with the image; references stay as they are. Otherwise as `restore`, and of floats always.
 
     Timofte, Rothe and Van Gool, "Seven ways to improve example-based single image super resolution", CVPR 2016.
     """
+    degraded = replace(degraded, image=floats(degraded.image))
+    # Said before the first of eight and not in the second.
+    memory.room(degraded.image.device, SUMMED * 4 * degraded.image.numel() * restorer.scale**2, least=0)
     total: Tensor | None = None
     for turns in range(4):
         for mirror in (False, True):
@@ -78,14 +88,14 @@ def blend(image: Tensor, restored: Tensor, strength: float) -> Tensor:
 
     Args:
         image: ``(N, C, H, W)`` in [0, 1].
-        restored: what a method made of it.
+        restored: what a method made of it, which is overwritten: a large picture is not in memory once more.
         strength: from 0 to 1.
     """
     if strength == 1:
         return restored
     if image.shape[-2:] != restored.shape[-2:]:
         image = F.interpolate(image, restored.shape[-2:], mode="bicubic", antialias=True).clamp(0, 1)
-    return torch.lerp(image.expand_as(restored), restored, strength)
+    return torch.lerp(image.expand_as(restored), restored, strength, out=restored)
 
 
 def _orientation(degraded: Degraded, turns: int, mirror: bool) -> Degraded:

@@ -11,7 +11,7 @@ import torch
 
 def derive(*names: object) -> int:
     """A 63-bit seed from any values with a stable text form: the same values give the same seed everywhere."""
-    digest = hashlib.sha256("\0".join(map(str, names)).encode()).digest()
+    digest = hashlib.sha256("\0".join(map(str, names)).encode(errors="surrogateescape")).digest()
     return int.from_bytes(digest[:8], "big") >> 1
 
 

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from restorekit import devices, discovery, methods, photos, restoration, seeding
 from restorekit.errors import UserError
-from restorekit.images import Degraded
+from restorekit.images import Degraded, floats
 from restorekit.memory import limited
 
 if TYPE_CHECKING:
@@ -49,21 +49,23 @@ class Treatment:
     memory: int | None = None
 
     def apply(self, photo: Photo, name: str) -> Tensor:
-        """The restored picture ``(1, C, scale·H, scale·W)`` in [0, 1], on the processor.
+        """The restored picture ``(1, C, scale·H, scale·W)``, on the processor: floats in [0, 1], or whole numbers as the photograph's.
 
         Args:
-            photo: as `read` gives it.
+            photo: as `read` gives it, or with floats.
             name: the picture's file name.
 
         Raises:
             UserError: see `restorekit.restoration.restore`.
         """
         guide = self.references[0] if self.references else None
-        degraded = Degraded(photo.image, self.mask, self.params, guide, self.references[1:]).to(self.device)
+        rounded = self.method.restorer.tiled and self.strength == 1 and not self.self_ensemble
+        image = photo.image if rounded else floats(photo.image)
+        degraded = Degraded(image, self.mask, self.params, guide, self.references[1:]).to(self.device)
         once = restoration.self_ensemble if self.self_ensemble else restoration.restore
         with seeding.seeded("restore", self.seed, name), limited(self.memory):
             restored = once(self.method.restorer, degraded, name=self.method.label).cpu()
-        return restoration.blend(photo.image, restored, self.strength)
+        return restoration.blend(image, restored, self.strength)
 
 
 def prepare(
@@ -111,16 +113,18 @@ def prepare(
     method = replace(method, restorer=method.restorer.to(place))
     if self_ensemble and method.restorer.iterative:
         raise UserError(f"--self-ensemble: {method.label} works step by step, and would do so eight times; leave it out")
+    if memory is not None and not method.restorer.tiled:
+        raise UserError(f"--memory: {method.label} takes a picture as a whole, and however much memory that needs; leave it out")
     return Treatment(method, place, params, missing, guides, strength, self_ensemble, seed, memory)
 
 
 def read(source: Path) -> Photo:
-    """A photograph that is the only picture in its file.
+    """A photograph that is the only picture in its file, in whole numbers: of a large one floats would take four times the memory.
 
     Raises:
         UserError: see `restorekit.photos.read`; or there are several pages or frames.
     """
-    photo = photos.read(source)
+    photo = photos.read(source, whole_numbers=True)
     if photo.frames > 1:
         raise UserError(f"{source}: {photo.frames} pages or frames, of which only the first would be kept; save them as single pictures")
     return photo

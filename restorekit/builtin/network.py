@@ -52,7 +52,8 @@ class Network(Restorer):
                 f"style: got {style}; this network has {network.classes or 'no'} styles" + (", from 0" if network.classes else "")
             )
         self.uses = frozenset({"reference"}) if network.guided else frozenset()
-        self.scale = self.model.generator.scale
+        self.scale = network.scale
+        self.tiled = network.size.fixed is None
 
     def restore(self, degraded: Degraded) -> Tensor:
         """The network's output for the image."""

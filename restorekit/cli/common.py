@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import json
 import math
 import re
@@ -68,6 +69,9 @@ def execute(command: click.Command, argv: Sequence[str] | None, prog: str) -> in
         the program.
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # names of files need not be text, and terminals need not know every letter
+            stream.reconfigure(errors="backslashreplace")
     state = State(debug="--debug" in arguments, stdout=sys.stdout, arguments=tuple(arguments))
     with warnings.catch_warnings(), contextlib.ExitStack() as stack:
         if not state.debug:

@@ -84,11 +84,11 @@ def degrade(
         batch.settle_side_files(sides, planned, overwrite=overwrite)
 
     def compute(job: batch.Job, photo: Photo) -> Tensor:
-        from restorekit import seeding
+        from restorekit import images, seeding
 
         _, channels, height, width = photo.image.shape
         drawn = degradation.sample(1, (channels, height, width), seeding.generator("degrade", seed, job.source.name))
-        degraded = degradation.apply(photo.image, drawn)
+        degraded = degradation.apply(images.floats(photo.image), drawn)
         if save_params is not None:  # first, since a picture whose damage is not known is of no use
             params = dict(degraded.params) if degraded.mask is None else {**degraded.params, "mask": degraded.mask}
             _save_params(save_params / job.inside if many else save_params, params)
@@ -177,7 +177,8 @@ def _a_format(ctx: click.Context, param: click.Parameter, value: str | None) -> 
     "--memory",
     metavar="SIZE",
     callback=_a_size,
-    help="Keep the process under it, such as 2G or 1500M, by working in tiles; half of what is free if not given.",
+    help="Keep the process under it, such as 2G or 1500M, by working in tiles; half of what is free if not given. "
+    "On a GPU it is about the GPU's memory.",
 )
 @click.option("--strip", is_flag=True, help="Leave out EXIF, XMP and resolution, of clips metadata. The colour profile stays.")
 @existing_options

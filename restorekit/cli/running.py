@@ -226,5 +226,5 @@ def _failure(job: Job, fault: Exception, *, alone: bool) -> str:
         raise fault
     if common.state().debug:
         common.show_traceback(fault)
-    message = " ".join(message.split())
-    return message if str(job.source) in message else f"{job.source}: {message}"
+    message, source = (" ".join(text.split()) for text in (message, str(job.source)))
+    return message if source in message else f"{source}: {message}"

@@ -43,11 +43,14 @@ class Restorer(ABC):
             calling, so a blind method cannot peek.
         scale: height of the output over height of the input.
         iterative: whether it calls `report` after each of its steps.
+        tiled: whether it works through large images in tiles, as `rk.Model.restore` does: it keeps to a given memory, and takes
+            the image also as whole numbers (`images.LEVELS`), of which it makes the same, rounded to such or not.
     """
 
     uses: frozenset[str] = frozenset()
     scale: int = 1
     iterative: bool = False
+    tiled: bool = False
     listener: Listener | None = None
 
     @abstractmethod

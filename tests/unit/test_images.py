@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from restorekit.errors import ImageError
-from restorekit.images import Degraded, SizeRule, check_image, pad_reflect
+from restorekit.images import LEVELS, Degraded, SizeRule, check_image, floats, pad_reflect, whole_numbers
 
 
 @given(minimum=st.integers(1, 70), multiple=st.integers(1, 32), height=st.integers(1, 300), width=st.integers(1, 300))
@@ -99,3 +99,22 @@ def test_to_moves_everything() -> None:
     moved = WHOLE.to("meta")
     assert {t.device.type for t in (moved.image, moved.mask, moved.reference, *moved.params.values())} == {"meta"}  # type: ignore[union-attr]
     assert WHOLE.only([]).to("meta").mask is None
+
+
+@pytest.mark.parametrize(("dtype", "counted"), [(torch.uint8, np.uint8), (torch.uint16, np.uint16)])
+def test_whole_numbers_and_floats_are_numpys_both_ways(dtype: torch.dtype, counted: type) -> None:
+    top = LEVELS[dtype]
+    levels = np.arange(top + 1).astype(counted).reshape(1, 1, 16, -1)
+    made = floats(torch.from_numpy(levels))
+    assert np.array_equal(made.numpy(), levels.astype(np.float32) / np.float32(top))
+    assert np.array_equal(whole_numbers(made, dtype).numpy(), levels)
+    values = torch.rand(2, 3, 300, 20, generator=torch.Generator().manual_seed(0)) * 1.2 - 0.1
+    before = values.double()
+    assert np.array_equal(whole_numbers(before, dtype).numpy(), (values.double().clamp(0, 1) * top).round().numpy())
+    assert torch.equal(before, values.double()), "not changed in place"
+
+
+def test_sixteen_bits_become_eight_as_if_never_rounded() -> None:
+    """65535 is 257 times 255, so that rounding in between moves nothing over a border."""
+    values = torch.rand(1, 1, 1000, 1000, generator=torch.Generator().manual_seed(1))
+    assert torch.equal(whole_numbers(whole_numbers(values, torch.uint16), torch.uint8), whole_numbers(values, torch.uint8))

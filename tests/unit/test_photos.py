@@ -20,7 +20,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageCms, ImageOps, JpegImagePlugin
 
-from restorekit import deepfiles, photos
+from restorekit import deepfiles, images, photos
 from restorekit.errors import ImageError, UserError
 
 rng = np.random.default_rng(7)
@@ -86,6 +86,22 @@ def test_eight_bits_survive_a_lossless_round_trip(tmp_path: Path, suffix: str) -
     again = photos.read(photos.write(tmp_path / f"out{suffix}", first.image, like=first))
     np.testing.assert_array_equal(pixels(first), RGB)
     np.testing.assert_array_equal(pixels(again), RGB)
+
+
+@pytest.mark.parametrize("suffix", [".png", ".tif", ".jpg", ".webp"])
+@pytest.mark.parametrize("bits", [8, 16])
+@pytest.mark.parametrize("alpha", [False, True])
+def test_whole_numbers_are_those_of_the_file_and_are_written_as_floats_are(tmp_path: Path, suffix: str, bits: int, alpha: bool) -> None:
+    colour = torch.rand(1, 3, 9, 11, generator=torch.Generator().manual_seed(0))
+    like = photos.Photo(colour, bits=bits, alpha=colour[:, :1] if alpha else None)
+    path = photos.write(tmp_path / "a.png", colour, like=like)
+    levels, plain = photos.read(path, whole_numbers=True), photos.read(path)
+    assert levels.image.dtype == (torch.uint16 if bits == 16 else torch.uint8)
+    assert torch.equal(images.floats(levels.image), plain.image)
+    assert (levels.alpha is not None) == (plain.alpha is not None) == alpha
+    first = photos.write(tmp_path / f"b{suffix}", levels.image, like=levels)
+    second = photos.write(tmp_path / f"c{suffix}", plain.image, like=plain)
+    assert first.read_bytes() == second.read_bytes()
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -11,13 +15,17 @@ import restorekit as rk
 import restorekit.errors
 from restorekit import memory
 from restorekit.builtin.network import Box
-from restorekit.images import SizeRule
+from restorekit.images import LEVELS, SizeRule, floats, pad_reflect, whole_numbers
 from restorekit.interfaces import Generator
-from restorekit.tiling import tiled
+from restorekit.tiling import _part, bands
 
 
 def picture(height: int, width: int, channels: int = 3) -> Tensor:
     return torch.rand(2, channels, height, width, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+
+
+def tiled(restore: Callable[[Tensor], Tensor], image: Tensor, **options: int) -> Tensor:
+    return torch.cat(list(bands(lambda rows, columns: restore(image[..., rows, columns]), *image.shape[-2:], **options)), 2)
 
 
 def box(image: Tensor, reach: int) -> Tensor:
@@ -51,6 +59,30 @@ def test_tiles_of_a_larger_result_are_laid_where_they_belong() -> None:
         return F.interpolate(tile, scale_factor=3, mode="nearest")
 
     torch.testing.assert_close(tiled(enlarge, image, side=24, overlap=8, scale=3), enlarge(image))
+
+
+def test_a_band_is_given_as_soon_as_no_other_tile_reaches_it() -> None:
+    image, starts, ends = picture(100, 30), [], []
+
+    def note(rows: slice, columns: slice) -> Tensor:
+        starts.append(rows.start)
+        return image[..., rows, columns]
+
+    for band in bands(note, 100, 30, side=32, overlap=8):
+        ends.append(sum(ends[-1:]) + band.shape[2])
+        torch.testing.assert_close(band, image[..., ends[-1] - band.shape[2] : ends[-1], :])
+        assert len(starts) == len(ends)
+    assert ends == [*starts[1:], 100]
+
+
+@pytest.mark.parametrize(("height", "width"), [(50, 33), (17, 40), (7, 40), (64, 5), (6, 7)])
+def test_a_part_of_the_padded_image_is_cut_without_padding_the_image(height: int, width: int) -> None:
+    image = whole_numbers(picture(height, width), torch.uint8)
+    bottom, right = -height % 16, -width % 16
+    whole = pad_reflect(floats(image), bottom, right)
+    for rows in (slice(top, top + 16) for top in range(0, height, 16)):
+        for columns in (slice(left, left + 16) for left in range(0, width, 16)):
+            assert torch.equal(_part(image, rows, columns, bottom, right), whole[..., rows, columns])
 
 
 def test_a_network_that_shrinks_its_maps_sees_the_same_grid() -> None:
@@ -148,7 +180,7 @@ def test_the_overlap_follows_from_the_measured_receptive_field() -> None:
 
 
 def test_where_memory_runs_out_tiles_are_halved(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(memory, "room", lambda device, result: float("inf"))
+    monkeypatch.setattr(memory, "room", lambda device, result, least=0: float("inf"))
     image, network = picture(150, 200).float(), Blur(most=70 * 70)
     torch.testing.assert_close(model(network).restore(image), Blur()(image), atol=1e-4, rtol=0)
     assert list(dict.fromkeys(network.seen)) == [(150, 200), (100, 100), (50, 50)]
@@ -170,10 +202,42 @@ def test_a_fault_that_is_not_of_memory_is_not_tried_again() -> None:
 
 def test_tiles_follow_from_the_memory_there_is(monkeypatch: pytest.MonkeyPatch) -> None:
     image, network = picture(300, 400).float(), Blur()
-    monkeypatch.setattr(memory, "room", lambda device, result: 2 * memory.WORKSPACE * 100**2 * 2 * 3 * 4)
+    room = 2 * 2 * memory.WORKSPACE * 100**2 * 2 * 3 * 4
+    monkeypatch.setattr(memory, "room", lambda device, result, least=0: room)
     torch.testing.assert_close(model(network).restore(image), Blur()(image), atol=1e-4, rtol=0)
     tile = max(height for height, _ in network.seen[1:])
-    assert 60 <= tile <= 110
+    assert 64 <= tile <= 140
+
+
+def test_what_plainly_fits_is_not_measured_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    for room, calls in ((2 * memory.LAVISH * 150 * 200 + 1, 1), (2 * memory.LAVISH * 150 * 200 - 1, 2)):
+        monkeypatch.setattr(memory, "room", lambda device, result, least=0, room=room: room)
+        network = Blur()
+        model(network).restore(picture(150, 200).float())
+        assert len(network.seen) == calls
+        assert network.seen[-1] == (150, 200)
+
+
+@pytest.mark.parametrize("dtype", LEVELS)
+@pytest.mark.parametrize("network", [Blur, Box, Quarter])
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("tile", [None, 40])
+def test_whole_numbers_give_what_floats_give_rounded(dtype: torch.dtype, network: type[Generator], channels: int, tile: int | None) -> None:
+    levels = whole_numbers(picture(101, 67, channels).float(), dtype)
+    made = model(network()).restore(levels, tile=tile)
+    expected = model(network()).restore(floats(levels), tile=tile)
+    assert made.dtype == dtype
+    assert torch.equal(made.double(), expected.double().mul(LEVELS[dtype]).round())
+    assert made.shape == levels.shape
+
+
+def test_whole_numbers_that_are_none_are_refused() -> None:
+    class Broken(Box):
+        def forward(self, x: Tensor, given: Tensor | None = None) -> Tensor:
+            return x * torch.nan
+
+    with pytest.raises(rk.errors.ImageError, match="the result has values that are not finite"):
+        model(Broken()).restore(torch.zeros(1, 3, 8, 8, dtype=torch.uint8))
 
 
 def test_the_peak_counts_what_is_alive_at_once() -> None:
@@ -189,3 +253,47 @@ def test_a_limit_below_what_the_picture_takes_is_an_error() -> None:
     with memory.limited(1 << 20), pytest.raises(rk.errors.UserError, match="--memory: 1 MiB are too few"):
         model(Blur()).restore(picture(30, 30).float())
     assert memory.room(torch.device("cpu"), 0) > 1 << 20
+
+
+def test_the_least_that_the_error_names_suffices(monkeypatch: pytest.MonkeyPatch) -> None:
+    """And smaller tiles than the receptive field allows are not promised."""
+    monkeypatch.setattr(memory, "_resident", lambda: 100 << 20)
+    image, network = picture(300, 2000).float(), Blur()
+    with memory.limited(112 << 20), pytest.raises(rk.errors.UserError, match="112 MiB are too few") as caught:
+        model(network).restore(image)
+    least = int(str(caught.value).split("at least ")[1].split()[0])
+    assert 112 < least < 150
+    with memory.limited(least << 20):
+        torch.testing.assert_close(model(network).restore(image), Blur()(image), atol=1e-4, rtol=0)
+    assert network.seen[-1][0] <= 80
+
+
+def test_tiles_that_were_asked_for_are_smaller_only_under_a_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(memory, "_resident", lambda: 0)
+    monkeypatch.setattr(memory, "_available", lambda: 1000)
+    image = picture(400, 400).float()
+    for limit, smaller in ((None, False), (1 << 40, False), (24 << 20, True)):
+        network = Blur()
+        with memory.limited(limit):
+            model(network).restore(image, tile=256)
+        assert (network.seen[-1][0] < 256) == smaller
+
+
+def test_on_a_gpu_the_limit_is_about_its_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "memory_allocated", lambda device: 300)
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (5000, 9000))
+    gpu = torch.device("cuda")
+    assert memory.room(gpu, 100) == memory.SPARE * 5000 - 100
+    with memory.limited(1000):
+        assert memory.room(gpu, 100) == 600
+        with pytest.raises(rk.errors.UserError, match="too few"):
+            memory.room(gpu, 700, least=1)
+
+
+def test_the_memory_of_the_process_is_known_without_linux(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = memory._resident()
+    monkeypatch.setattr(Path, "read_text", lambda self: (_ for _ in ()).throw(FileNotFoundError()))
+    assert 0.5 * now < memory._resident() < 100 * now
+    monkeypatch.setitem(sys.modules, "resource", None)  # as on Windows
+    assert memory._resident() == memory.UNTOLD
+    assert memory._available() is None

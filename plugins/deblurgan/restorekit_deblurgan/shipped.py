@@ -23,6 +23,7 @@ class Packaged(Restorer):
     """
 
     weights: str
+    tiled = True
 
     def __init__(self) -> None:
         self.model = restorekit.load(Path(str(files("restorekit_deblurgan").joinpath("weights", self.weights))))

@@ -54,6 +54,7 @@ class Checkpoint(Restorer):
         advised = TILE if descriptor.tiling.name == "SUPPORTED" else None
         self.tile = advised if tile == "auto" else tile
         self.scale = network.scale
+        self.tiled = not network.masked
         if network.masked:
             self.uses = frozenset({"mask"})
 

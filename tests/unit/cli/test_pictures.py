@@ -13,7 +13,8 @@ import scipy.ndimage
 import torch
 from PIL import Image
 
-from restorekit import discovery
+import restorekit as rk
+from restorekit import config, discovery
 from restorekit.registries import Registry
 
 Run = Callable[..., Any]
@@ -420,11 +421,22 @@ def test_a_result_that_cannot_be_written_is_one_failure(run: Run, photo: Path, t
 
 
 def test_a_memory_limit_is_read_and_kept_to(run: Run, photo: Path, tmp_path: Path) -> None:
-    from restorekit import Model, recipe
-    from restorekit.builtin.network import Box
-
-    model = Model(Box(), recipe({"generator": {"part": "core/box"}}))
-    assert model.restore(torch.rand(1, 3, 20, 20)).shape == (1, 3, 20, 20)
+    spec = {"part": "deblurgan/compact", "width": 4, "blocks": [0], "middle": 1, "attention": False}
+    model = rk.Model(config.build_spec("generator", spec, registry=discovery.registry(), where=""), rk.recipe({"generator": spec}))
     for wrong in ("2", "G", "-1G", "two"):
         assert f"--memory {wrong}" in run("restore", photo, "-o", tmp_path / "o.png", f"--memory={wrong}").err
-    assert run("restore", photo, "-o", tmp_path / "o.png", "--memory", "1.5g").code == 0
+    file = model.save(tmp_path / "box.safetensors")
+    whole = run("restore", photo, "-o", tmp_path / "o.png", "--with", file)
+    shown = run("restore", photo, "-o", tmp_path / "p.png", "--with", file, "--memory", "15g")
+    assert (whole.code, shown.code) == (0, 0), shown.err
+    assert np.array_equal(pixels(tmp_path / "p.png"), pixels(tmp_path / "o.png"))
+    shown = run("restore", photo, "-o", tmp_path / "q.png", "--with", file, "--memory", "20M")
+    assert shown.code == 2
+    assert "20 MiB are too few for this picture; give at least" in shown.err
+    assert not (tmp_path / "q.png").exists()
+
+
+def test_a_memory_limit_is_refused_by_methods_that_keep_to_none(run: Run, photo: Path, tmp_path: Path) -> None:
+    shown = run("restore", photo, "-o", tmp_path / "o.png", "--memory", "2G")
+    assert shown.code == 2
+    assert "--memory: test/negative takes a picture as a whole, and however much memory that needs; leave it out" in shown.err
