@@ -337,8 +337,8 @@ def _figures() -> list[ProgressColumn]:
 
     class Left(ProgressColumn):
         def render(self, task: Task) -> Text:
-            ends = task.fields["ends"]
-            return Text("" if ends is None else f"{clock(max(0.0, ends - time.monotonic()))} left", no_wrap=True)
+            left = (task.fields["ends"] or 0) - time.monotonic()
+            return Text(f"{clock(left)} left" if left > 0 else "", no_wrap=True)
 
     return [Count(), Passed(), Left()]
 

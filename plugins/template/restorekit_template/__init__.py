@@ -1,1 +1,0 @@
-"""The smallest complete plugin for restorekit."""
