@@ -89,10 +89,10 @@ def run(
         except Exception as fault:
             message = _failure(done.job, fault, alone=len(jobs) == 1)
             failures.append(message)
-            row |= {"output": None, "seconds": _since(done.start), "width": None, "height": None, **facts, "error": message}
+            row |= {"output": None, "seconds": round(done.seconds, 3), "width": None, "height": None, **facts, "error": message}
         else:
             pixels += done.pixels
-            row |= {"seconds": _since(done.start), "width": width, "height": height, **facts}
+            row |= {"seconds": round(done.seconds, 3), "width": width, "height": height, **facts}
             frames = ""
             if done.made is not None:
                 row |= {"frames": done.made.frames, "notes": done.made.notes}
@@ -142,7 +142,8 @@ class _Doing:
     """One picture or clip on its way."""
 
     def __init__(self, job: Job, start: float, photo: Photo | Exception | None) -> None:
-        self.job, self.start = job, start
+        self.job = job
+        self.seconds = time.perf_counter() - start  # that it has been worked on, without waiting for its turn
         self.photo: Photo | None = None if isinstance(photo, Exception) else photo
         self.fault = photo if isinstance(photo, Exception) else None
         self.pixels = 0 if self.photo is None else self.photo.image[0, 0].numel()
@@ -153,6 +154,13 @@ class _Doing:
 
     def go(self, work: Work, writers: ThreadPoolExecutor, steps: Steps) -> None:
         """Compute, and begin to write; a clip whole."""
+        start = time.perf_counter()
+        try:
+            self._go(work, writers, steps)
+        finally:
+            self.seconds += time.perf_counter() - start
+
+    def _go(self, work: Work, writers: ThreadPoolExecutor, steps: Steps) -> None:
         if self.job.is_clip and work.clip is not None and self.fault is None:
             try:
                 self.made = work.clip(self.job, lambda words, share: self._tell(steps, words, share))
@@ -173,7 +181,12 @@ class _Doing:
             self.size = made.shape[-2], made.shape[-1]
             if not work.keeps_input:
                 photo = replace(photo, image=photo.image[:, :, :1, :1].clone())
-            self.written = writers.submit(work.write, self.job, photo, made)
+            self.written = writers.submit(self._write, work, photo, made)
+
+    def _write(self, work: Work, photo: Photo, made: Tensor) -> None:
+        start = time.perf_counter()
+        work.write(self.job, photo, made)
+        self.seconds += time.perf_counter() - start
 
     def _tell(self, steps: Steps, words: str, share: float) -> None:
         steps.move(words, share - self.share)
@@ -208,10 +221,6 @@ def _decoded(job: Job) -> _Doing:
     except Exception as fault:  # told when it is this picture's turn
         return _Doing(job, start, fault)
     return _Doing(job, start, photo)
-
-
-def _since(start: float) -> float:
-    return round(time.perf_counter() - start, 3)
 
 
 def _failure(job: Job, fault: Exception, *, alone: bool) -> str:
