@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import click
 
 from restorekit import __version__
-from restorekit.cli import benching, data, importing, learning, pictures, report, sampling, scoring
+from restorekit.cli import benching, data, importing, learning, page, pictures, report, sampling, scaffolding, scoring
 from restorekit.cli.common import COMMAND_LINE, Commands, debug_option, examples, execute, help_if_alone
 
 
@@ -36,12 +36,14 @@ for command in (
     report.check,
     pictures.degrade,
     pictures.restore,
+    page.ui,
     sampling.sample,
     scoring.score,
     data.data,
     learning.train,
     importing.import_checkpoint,
     benching.bench,
+    scaffolding.new_plugin,
 ):
     app.add_command(command)
 
