@@ -11,14 +11,16 @@ import functools
 import os
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import EntryPoint, distributions
+from pathlib import Path
 from types import ModuleType
 from typing import cast
 
 import pluggy
 
+from restorekit import __version__
 from restorekit.errors import RegistryError, did_you_mean
 from restorekit.hooks import INTERFACES, KINDS, PROJECT, Hooks, Part
 from restorekit.registries import PluginInfo, PluginProblem, RegisteredPart, Registry
@@ -47,6 +49,7 @@ class _Source:
     distribution: str
     version: str
     entry: EntryPoint
+    path: str
 
 
 @functools.cache
@@ -70,41 +73,51 @@ def discover() -> Registry:
     problems: list[PluginProblem] = []
     for namespace in sorted(by_namespace, key=lambda n: (n != "core", n)):
         claims = by_namespace[namespace]
-        names = " and ".join(s.distribution for s in claims)
-        versions = " and ".join(s.version for s in claims)
-        if len(claims) > 1:
-            cause = f"{names} both claim the namespace {namespace}, so neither is loaded: uninstall one of them."
-            problems.append(PluginProblem(namespace, names, versions, "namespace", cause))
-            continue
-        if not NAME.fullmatch(namespace):
-            cause = f"a namespace is lower-case letters, digits, '-', '_' and '.', got {namespace!r}: rename the entry point of {names}."
-            problems.append(PluginProblem(namespace, names, versions, "namespace", cause))
-            continue
+        names, versions, paths = (" and ".join(dict.fromkeys(words)) for words in zip(*map(_origin, claims), strict=True))
         try:
-            interface, found = _load(manager, claims[0])
+            _check_claims(namespace, claims)
+            module, interface, found = _load(manager, claims[0])
         except _Fault as fault:
-            problems.append(PluginProblem(namespace, names, versions, fault.stage, fault.cause))
+            problems.append(PluginProblem(namespace, names, versions, fault.stage, fault.cause, paths))
             continue
         parts += found
-        plugins.append(PluginInfo(namespace, names, versions, interface, len(found)))
+        place = str(Path(module.__file__).parent) if module.__file__ else paths
+        plugins.append(PluginInfo(namespace, names, versions, interface, len(found), place))
     return Registry(parts, plugins, problems)
 
 
 def _sources() -> list[_Source]:
     # Not entry_points(): that drops the second of two distributions that use one name for their entry.
-    found: dict[tuple[str, str], _Source] = {}
+    found: dict[tuple[str, ...], _Source] = {}
     for distribution in distributions():
         for entry in distribution.entry_points:
             if entry.group == GROUP:
                 metadata = distribution.metadata
                 # A half-removed distribution has no metadata left; it must not stop the others.
                 name, version = metadata["Name"] or f"the distribution of {entry.value}", metadata["Version"] or "?"
-                # The same distribution can be seen twice on the path; the first is the one imported.
-                found.setdefault((entry.name, name), _Source(entry.name, entry.value, name, version, entry))
+                source = _Source(entry.name, entry.value, name, version, entry, str(distribution.locate_file("")))
+                # The same distribution can be seen twice on the path; the first is the one imported. Another version of it clashes.
+                found.setdefault((entry.name, re.sub(r"[-_.]+", "-", name).lower(), version), source)
     return list(found.values())
 
 
-def _load(manager: pluggy.PluginManager, source: _Source) -> tuple[int, list[RegisteredPart]]:
+def _origin(source: _Source) -> tuple[str, str, str]:
+    return source.distribution, source.version, source.path
+
+
+def _check_claims(namespace: str, claims: Sequence[_Source]) -> None:
+    if len(claims) > 1:
+        which = " and ".join(f"{claim.distribution} {claim.version} in {claim.path}" for claim in claims)
+        raise _Fault("namespace", f"{which} both claim the namespace {namespace}, so neither is loaded: uninstall one of them.")
+    if not NAME.fullmatch(namespace):
+        raise _Fault(
+            "namespace",
+            f"a namespace is lower-case letters, digits, '-', '_' and '.', got {namespace!r}: "
+            f"rename the entry point of {claims[0].distribution}.",
+        )
+
+
+def _load(manager: pluggy.PluginManager, source: _Source) -> tuple[ModuleType, int, list[RegisteredPart]]:
     module = _import(source)
     interface = _interface(module, source)
     try:
@@ -114,7 +127,7 @@ def _load(manager: pluggy.PluginManager, source: _Source) -> tuple[int, list[Reg
         _forget(manager, module)
         raise _Fault("hook", _hook_advice(module, str(fault))) from fault
     try:
-        return interface, _collect(manager, module, source, interface)
+        return module, interface, _collect(manager, module, source, interface)
     except Exception:
         _forget(manager, module)
         raise
@@ -139,14 +152,12 @@ def _interface(module: ModuleType, source: _Source) -> int:
     low, high = INTERFACES
     if type(version) is not int:
         raise _Fault("interface", f"{source.value} does not say which interface it was written for: add RESTOREKIT_INTERFACE = {high}.")
-    if version < low:
+    if not low <= version <= high:
+        supported = str(high) if low == high else f"{low} to {high}"
+        behind = source.distribution if version < low else "restorekit"
         raise _Fault(
             "interface",
-            f"written for interface {version}, this restorekit supports {low} to {high}: pip install --upgrade {source.distribution}.",
-        )
-    if version > high:
-        raise _Fault(
-            "interface", f"written for interface {version}, this restorekit supports {low} to {high}: pip install --upgrade restorekit."
+            f"written for interface {version}, and this restorekit {__version__} supports {supported}: pip install --upgrade {behind}.",
         )
     return version
 
@@ -193,6 +204,8 @@ def _check_record(record: object) -> None:
         raise _Fault("collect", f"part {record.name!r}: the target is 'module:object'; got {record.target!r}.")
     if not isinstance(record.example, Mapping | str) or not isinstance(record.known_failures, Mapping):
         raise _Fault("collect", f"part {record.name!r}: example and known_failures are mappings; example may be 'module:function'.")
+    if record.renamed_from and (not NAME.fullmatch(record.renamed_from) or record.renamed_from == record.name):
+        raise _Fault("collect", f"part {record.name!r}: renamed_from is a former name without the namespace; got {record.renamed_from!r}.")
     if record.importer and (record.kind != "generator" or not all(record.importer.partition(":"))):
         raise _Fault("collect", f"part {record.name!r}: importer is 'module:function' of a generator; got {record.importer!r}.")
     if record.default_for and record.default_for not in JOBS:

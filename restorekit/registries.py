@@ -107,6 +107,7 @@ class PluginProblem:
         version: their versions.
         stage: ``import``, ``interface``, ``hook``, ``collect`` or ``namespace``.
         cause: what went wrong and what to do.
+        path: the folder or folders in which they are installed.
     """
 
     namespace: str
@@ -114,17 +115,28 @@ class PluginProblem:
     version: str
     stage: str
     cause: str
+    path: str = ""
 
 
 @dataclass(frozen=True)
 class PluginInfo:
-    """A plugin that loaded."""
+    """A plugin that loaded.
+
+    Attributes:
+        namespace: its entry-point name.
+        distribution: what brought it.
+        version: of the distribution.
+        interface: version of the plugin interface that it was written for.
+        parts: how many it offers.
+        path: the folder that its manifest was loaded from.
+    """
 
     namespace: str
     distribution: str
     version: str
     interface: int
     parts: int
+    path: str = ""
 
 
 class Registry:

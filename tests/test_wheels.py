@@ -8,6 +8,8 @@ from __future__ import annotations
 import configparser
 import json
 import os
+import re
+import shlex
 import site
 import subprocess
 import sys
@@ -27,10 +29,16 @@ import skimage
 from packaging.requirements import Requirement
 from PIL import Image
 
+from restorekit.hooks import KINDS
+from restorekit.registries import Registry
+from restorekit.scaffolding import new_plugin
+
 ROOT = Path(__file__).parents[1]
 PROJECTS = {folder.name: folder for folder in [ROOT, *sorted(path.parent for path in ROOT.glob("plugins/*/pyproject.toml"))]}
 NAMES = ["core" if folder == ROOT else name for name, folder in PROJECTS.items()]
 PICTURES = {".png", ".jpg", ".jpeg", ".gif", ".tif", ".tiff", ".bmp", ".webp"}
+TRAINED = ("generator", "critic", "adversarial", "loss", "degradation", "features", "recipe")
+"""Kinds of part that take part in training."""
 SHIPPED = ROOT / "plugins/deblurgan/restorekit_deblurgan/weights"
 
 
@@ -72,8 +80,17 @@ class Environment:
     def scripts(self) -> Path:
         return self.folder / ("Scripts" if os.name == "nt" else "bin")
 
-    def run(self, *command: str, check: bool = True) -> str:
-        return run([str(self.scripts / command[0]), *command[1:]], self.folder, check=check)
+    def install(self, *wheels: Path) -> None:
+        """Make it, with these wheels and, from where the tests run, everything that is not ours."""
+        venv.create(self.folder, symlinks=os.name != "nt")
+        pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "--python", str(self.scripts / "python")]
+        run([*pip, "install", "-q", "--no-index", "--no-deps", *map(str, wheels)], self.folder)
+        # Folders named in a .pth file are not searched for .pth files of their own, so editable installs stay behind.
+        (purelib,) = self.folder.glob("[Ll]ib/**/site-packages")
+        (purelib / "third_party.pth").write_text("\n".join(site.getsitepackages()))
+
+    def run(self, *command: str, check: bool = True, folder: Path | None = None) -> str:
+        return run([str(self.scripts / command[0]), *command[1:]], folder or self.folder, check=check)
 
     def python(self, code: str) -> Any:
         """What `code` leaves in the variable ``result``."""
@@ -106,17 +123,18 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Built]:
 def clean(built: dict[str, Built], tmp_path_factory: pytest.TempPathFactory) -> Environment:
     """A fresh environment with the wheels installed."""
     environment = Environment(tmp_path_factory.mktemp("clean"), built)
-    venv.create(environment.folder, symlinks=os.name != "nt")
-    pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "--python", str(environment.scripts / "python")]
-    run([*pip, "install", "-q", "--no-index", "--no-deps", *(str(b.wheel) for b in built.values())], environment.folder)
-    # Folders named in a .pth file are not searched for .pth files of their own, so editable installs stay behind.
-    (purelib,) = environment.folder.glob("[Ll]ib/**/site-packages")
-    (purelib / "third_party.pth").write_text("\n".join(site.getsitepackages()))
+    environment.install(*(b.wheel for b in built.values()))
     return environment
 
 
+def is_test(path: str | PurePosixPath) -> bool:
+    """Whether a file is a test; the templates of new plugins' tests are none."""
+    parts = PurePosixPath(path).parts
+    return "tests" in parts and "templates" not in parts
+
+
 def test_every_project_of_the_checkout_is_built() -> None:
-    assert {"core", "deblurgan", "dcgan", "spandrel", "style", "template"} <= set(NAMES)
+    assert {"core", "deblurgan", "dcgan", "spandrel", "style"} <= set(NAMES)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -131,7 +149,7 @@ def test_a_wheel_holds_its_packages_whole_and_nothing_else(built: dict[str, Buil
     inside = {path for path in project.members if ".dist-info/" not in path}
     assert inside - expected == set(), "not of the package"
     assert expected - inside == set(), "left out of the wheel: git-ignored?"
-    assert not [path for path in inside if "tests" in PurePosixPath(path).parts or PurePosixPath(path).suffix.lower() in PICTURES]
+    assert not [path for path in inside if is_test(path) or PurePosixPath(path).suffix.lower() in PICTURES]
     assert project.wheel.stat().st_size < 16e6, "in bytes; two models are in one of them"
 
 
@@ -143,7 +161,7 @@ def test_a_source_archive_holds_what_the_wheel_is_made_from(built: dict[str, Bui
     packages = {package.name for package in project.packages}
     around = {"PKG-INFO", "pyproject.toml", "README.md", "LICENSE", "CHANGELOG.md", ".gitignore"}
     assert {str(path) for path in inside if path.parts[0] not in packages} <= around
-    assert not [path for path in inside if "tests" in path.parts or path.suffix.lower() in PICTURES]
+    assert not [path for path in inside if is_test(path) or path.suffix.lower() in PICTURES]
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -210,3 +228,31 @@ def test_a_photograph_is_restored_by_the_shipped_model(clean: Environment, tmp_p
     assert wheel.shape == given.shape
     assert np.abs(wheel - given).max() > 0, "nothing was restored"
     assert np.abs(wheel - checkout).max() <= 1, "one level of 255 is left to rounding"
+
+
+def commands(readme: str) -> list[list[str]]:
+    """What a README tells to type, save for pip."""
+    lines = "\n".join(re.findall(r"^```\n(.*?)^```", readme, re.MULTILINE | re.DOTALL)).splitlines()
+    return [shlex.split(line) for line in lines if not line.startswith("pip ")]
+
+
+@pytest.mark.parametrize("kind", [pytest.param(kind, marks=() if kind == "restorer" else pytest.mark.slow) for kind in KINDS])
+def test_a_new_plugin_does_what_its_readme_says_untouched(built: dict[str, Built], tmp_path: Path, kind: str) -> None:
+    folder = new_plugin(f"new-{kind}", kind=kind, into=tmp_path, registry=Registry())
+    before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    run([sys.executable, "-m", "build", "--no-isolation", "--wheel", "--outdir", str(tmp_path), str(folder)], tmp_path)
+    (wheel,) = tmp_path.glob("*.whl")
+    environment = Environment(tmp_path / "environment", built)
+    environment.install(built["core"].wheel, built["deblurgan"].wheel, wheel)
+    with Image.open(Path(skimage.data_dir) / "astronaut.png") as whole:
+        for name in ("photo.jpg", "my-photos/one.jpg", "sharp/one.png", "restored/one.png"):
+            (folder / name).parent.mkdir(exist_ok=True)
+            whole.convert("RGB").crop((150, 20, 310, 180)).save(folder / name)
+        for i in range(12):
+            whole.convert("RGB").crop((8 * i, 0, 8 * i + 400, 400)).save(folder / f"my-photos/{i}.jpg")
+    typed = commands((folder / "README.md").read_text())
+    assert ["restorekit", "check", f"new-{kind}"] in typed
+    assert any("train" in command for command in typed) == (kind in TRAINED)
+    for command in typed:
+        environment.run(*(["python", "-m", "pytest"] if command == ["pytest"] else command), folder=folder)
+    assert {path: path.read_bytes() for path in before} == before

@@ -113,7 +113,7 @@ def info(name: str, as_json: bool) -> None:
 @json_option
 @debug_option
 def plugins(as_json: bool) -> None:
-    """List the installed plugins: version, number of parts, interface version and health."""
+    """List the installed plugins: version, number of parts, interface version, health and where each comes from."""
     registry = _registry(warn=False)
     rows: list[dict[str, Any]] = [
         {
@@ -123,6 +123,7 @@ def plugins(as_json: bool) -> None:
             "parts": plugin.parts,
             "interface": plugin.interface,
             "health": "ok",
+            "path": plugin.path,
         }
         for plugin in registry.plugins
     ]
@@ -134,6 +135,7 @@ def plugins(as_json: bool) -> None:
             "parts": 0,
             "interface": None,
             "health": f"failed at {problem.stage}: {problem.cause}",
+            "path": problem.path,
         }
         for problem in registry.problems
     ]
@@ -141,7 +143,12 @@ def plugins(as_json: bool) -> None:
         emit(rows)
         return
     header = ("namespace", "distribution", "version", "parts", "interface", "health")
-    click.echo(common.columns([["-" if row[key] is None else str(row[key]) for key in header] for row in rows], header=header, indent=0))
+    cells = [["-" if row[key] is None else str(row[key]).partition(":")[0] for key in header] for row in rows]
+    widest = max(len(row["namespace"]) for row in rows)
+    places = "\n".join(f"{row['namespace'].ljust(widest)}  {row['path'] or '-'}" for row in rows)
+    # Not in columns: what is to be copied, such as a path or a command, must not be broken.
+    causes = "".join(f"\n\n{problem.namespace}: {problem.cause}" for problem in registry.problems)
+    click.echo(f"{common.columns(cells, header=header, indent=0)}\n\n{places}{causes}")
 
 
 @click.command(epilog=examples("restorekit check core", "restorekit check deblurgan --json"))

@@ -30,7 +30,14 @@ def is_described(subject: Subject) -> None:
             raise Failed(f"the {field} has several lines", "make it one line")
 
 
-ALL: tuple[Check, ...] = (target_imports, is_described)
+def former_name_is_free(subject: Subject) -> None:
+    """The former name, if there is one, is not the name of another part now."""
+    former = f"{subject.registered.namespace}/{subject.registered.part.renamed_from}"
+    if any(part.kind == subject.kind and part.name == former for part in subject.registry.parts):
+        raise Failed(f"there is a {subject.kind} {former}, which recipes with the old name would get", "give the other part another name")
+
+
+ALL: tuple[Check, ...] = (target_imports, is_described, former_name_is_free)
 """For parts of every kind."""
 
 
@@ -72,8 +79,11 @@ def configuration_round_trips(subject: Subject) -> None:
     """The options pass their own schema, defaults included, and survive JSON."""
     target, plain = subject.target, subject.plain()
     again, problems = config.check(target, plain, registry=subject.registry, owner=subject.name)
+    for name, option in config.options_of(target).items():
+        if not option.required:
+            problems += config.check(target, {**plain, name: option.default}, registry=subject.registry, owner=subject.name)[1]
     if problems:
-        raise Failed("; ".join(problems), "make the default or its annotation fit the other")
+        raise Failed("; ".join(dict.fromkeys(problems)), "make the default or its annotation fit the other")
     if again != plain:
         changed = ", ".join(name for name in plain if again.get(name) != plain[name])
         raise Failed(f"{changed} changed on the way through JSON", "use numbers, text, lists and mappings with text keys")

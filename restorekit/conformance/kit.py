@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 import traceback
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Literal
+
+import torch
 
 from restorekit import discovery, seeding
 from restorekit.conformance import arguments, common, estimators, features, importers, networks, plugins, scores, training
@@ -95,7 +98,7 @@ class Case:
         status: Status = "passed"
         seen = fix = ""
         try:
-            with seeding.seeded("conformance", self.part, self.check):
+            with seeding.seeded("conformance", self.part, self.check), _settings_put_back():
                 seen = self.function() or ""
         except Skipped as reason:
             status, seen = "skipped", str(reason)
@@ -126,6 +129,20 @@ class Case:
                 f"fix: {result.fix}",
             )
             pytest.fail("\n".join(lines), pytrace=False)
+
+
+@contextlib.contextmanager
+def _settings_put_back() -> Iterator[None]:
+    """A module that changes torch's settings when it is imported fails one check, and must not spoil the others."""
+    dtype, device, threads = torch.get_default_dtype(), torch.get_default_device(), torch.get_num_threads()
+    try:
+        yield
+    finally:
+        torch.set_default_dtype(dtype)
+        if torch.get_default_device() != device:
+            torch.set_default_device(None)
+        if torch.get_num_threads() != threads:
+            torch.set_num_threads(threads)
 
 
 def _crash(fault: BaseException) -> tuple[str, str]:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from restorekit import modelfile
-from restorekit.conformance.locality import local_is_true, tiles_equal_the_whole
+from restorekit.conformance.locality import local_is_true, tiles_equal_the_whole, tiles_stay_near_the_whole
 from restorekit.conformance.probes import critic_input, finest, generator_input, labels, legal_size, lively, photo
 from restorekit.conformance.subject import Check, Failed, Skipped, Subject
 from restorekit.errors import ImageError
@@ -284,5 +284,5 @@ BOTH: tuple[Callable[[Subject], None], ...] = (
     weights_round_trip,
     growth_is_state,
 )
-GENERATOR: tuple[Check, ...] = (declarations_fit, shapes_hold, *BOTH, local_is_true, tiles_equal_the_whole)
+GENERATOR: tuple[Check, ...] = (declarations_fit, shapes_hold, *BOTH, local_is_true, tiles_equal_the_whole, tiles_stay_near_the_whole)
 CRITIC: tuple[Check, ...] = (logit_maps, logits_are_unbounded, *BOTH)

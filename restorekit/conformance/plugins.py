@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import ast
+import functools
 import importlib.metadata
 import importlib.util
 import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import restorekit
+from restorekit.conformance import imports
 from restorekit.conformance.subject import Failed, Skipped
 from restorekit.discovery import GROUP
 from restorekit.registries import PluginProblem, Registry
@@ -22,6 +24,12 @@ HEAVY = ("torch", "torchvision", "kornia", "timm", "skimage", "scipy", "lightnin
 
 PUBLIC = ("restorekit.hooks", "restorekit.interfaces", "restorekit.images", "restorekit.conformance")
 """Modules of the core, beside ``restorekit`` itself, that plugins may import."""
+
+SLOW = 0.5
+"""Seconds that a plugin's own code may take when one of its modules is imported."""
+
+TRIES = 3
+"""Times that a slow import is timed: a busy machine is not the plugin's fault."""
 
 _LIST_HEAVY = """
 import importlib, json, sys
@@ -77,7 +85,55 @@ def only_public_core_is_imported(namespace: str, distribution: str, registry: Re
         raise Failed("; ".join(faults[:5]), "take core's parts as nested parts by annotation; import UserError from restorekit")
 
 
-PLUGIN: tuple[Callable[[str, str, Registry], None], ...] = (manifest_is_light, only_public_core_is_imported)
+def import_prints_nothing(namespace: str, distribution: str, registry: Registry) -> None:
+    """Importing the manifest and the parts' modules prints nothing."""
+    found = _imported(namespace, distribution, registry)
+    noisy = [f"importing {module} prints {one.printed!r}" for module, one in found.items() if one.printed]
+    if noisy:
+        raise Failed("; ".join(noisy), "remove the print, or log it where the part is used")
+
+
+def import_changes_nothing(namespace: str, distribution: str, registry: Registry) -> None:
+    """Importing them leaves random states, and torch's default dtype, device and threads, as they were."""
+    found = _imported(namespace, distribution, registry)
+    changed = [f"importing {module} changes {', '.join(one.changed)}" for module, one in found.items() if one.changed]
+    if changed:
+        raise Failed("; ".join(changed), "they are everybody's: seed generators of your own; set dtype and device where tensors are made")
+
+
+def import_is_quick(namespace: str, distribution: str, registry: Registry) -> str:
+    """Importing each of them takes less than half a second, apart from what it imports from elsewhere."""
+    least = _imported(namespace, distribution, registry)
+    for _ in range(TRIES - 1):
+        if all(one.seconds < SLOW for one in least.values()):
+            break
+        again = imports.run(least)
+        least = {module: min(one, again[module], key=lambda run: run.seconds) for module, one in least.items()}
+    slow = [f"importing {module} takes {one.seconds:.1f} s" for module, one in least.items() if one.seconds >= SLOW]
+    if slow:
+        raise Failed("; ".join(slow), "read files and compute in the part's constructor, not at the top of a module")
+    return f"{max(one.seconds for one in least.values()):.2f} s at most"
+
+
+@functools.lru_cache(maxsize=1)
+def _imported(namespace: str, distribution: str, registry: Registry) -> Mapping[str, imports.Imported]:
+    """What importing did, by module: the manifest and whatever its records name."""
+    modules = [_manifest(namespace, distribution)]
+    for part in registry.parts:
+        if part.namespace == namespace:
+            texts = (part.part.target, part.part.importer, part.part.example if isinstance(part.part.example, str) else "")
+            modules += [text.partition(":")[0] for text in texts if text]
+    return imports.run(dict.fromkeys(modules))
+
+
+PLUGIN: tuple[Callable[[str, str, Registry], str | None], ...] = (
+    manifest_is_light,
+    only_public_core_is_imported,
+    import_prints_nothing,
+    import_changes_nothing,
+    import_is_quick,
+)
+"""Checks of a plugin as a whole."""
 
 
 def _manifest(namespace: str, distribution: str) -> str:

@@ -55,7 +55,6 @@ class UNet256(Generator):
         self.channels, self.skip = channels, skip
         # At a little more than half a multiple there is enough of the image to mirror for the rest.
         self.size = SizeRule(minimum=2 ** (levels - 1) + 1, multiple_of=2**levels)
-        self.local = norm != "instance"
         biased = norm != "batch"  # batch norm has a bias of its own
         widths = [channels, *(min(2**level, WIDEST) * width for level in range(levels))]
         self.down, self.up = nn.ModuleList(), nn.ModuleList()

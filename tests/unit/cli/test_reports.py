@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from restorekit import config, discovery, recipes
+from restorekit import builtin, config, discovery, recipes
 from restorekit.hooks import KINDS
 from restorekit.modelfile import Model
 from restorekit.registries import PluginInfo, Registry
@@ -67,11 +67,14 @@ def test_plugins_shows_health(run: Run, registry: Registry) -> None:
     assert core["parts"] == sum(p.namespace == "core" for p in registry.parts)
     assert rows["sick"]["health"].startswith("failed at import: importing sick failed: ModuleNotFoundError")
     assert rows["sick"]["version"] == "0.3"
+    assert core["path"] == str(Path(builtin.__file__).parent)
     shown = run("plugins")
     assert shown.code == 0
     assert shown.err == ""
     for row in rows.values():
         assert row["distribution"] in shown.out
+        assert row["path"] in shown.out
+    assert "sick: importing sick failed: ModuleNotFoundError: No module named 'x'." in shown.out.splitlines()
 
 
 def test_info_shows_the_options_of_the_signature(run: Run, registry: Registry) -> None:

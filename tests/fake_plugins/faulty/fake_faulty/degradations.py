@@ -33,6 +33,10 @@ class Undeclared(Sound):
     params = ("psf", "sigma")
 
 
+class MoreThanDeclared(Sound):
+    params = ()
+
+
 class OneForAll(Sound):
     def sample(self, n, shape, rng):
         return {"psf": super().sample(1, shape, rng)["psf"][0]}
@@ -70,6 +74,12 @@ class Unclamped(Sound):
         return Degraded(1.2 * image - 0.1, params=params)
 
 
+class OvershootsAtWhite(Sound):
+    def apply(self, image, params):
+        done = super().apply(image, params)
+        return Degraded(done.image + 0.01 * (done.image > 0.9999), params=params)
+
+
 class Crops(Sound):
     def apply(self, image, params):
         return Degraded(self.filtered(image, params["psf"])[..., 2:-2, 2:-2], params=params)
@@ -93,6 +103,11 @@ class FirstKernelForAll(Sound):
 class InPlace(Sound):
     def apply(self, image, params):
         return super().apply(image.mul_(0.5), params)
+
+
+class ClampsInPlace(Sound):
+    def apply(self, image, params):
+        return super().apply(image.clamp_(0.1, 0.9), params)
 
 
 class OffCentre(Sound):

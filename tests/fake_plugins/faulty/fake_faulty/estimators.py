@@ -48,6 +48,11 @@ class FirstOfBatch(Sound):
         return super().spread(len(image) * image[:1]).expand(len(image), -1, -1)
 
 
+class ClampsInPlace(Sound):
+    def spread(self, image):
+        return super().spread(image.clamp_(0.1, 0.9))
+
+
 class BlursInPlace(Sound):
     def spread(self, image):
         psf = super().spread(image)

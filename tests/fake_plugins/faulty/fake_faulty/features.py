@@ -100,6 +100,13 @@ class OneSeed(Sound):
         self.seed = seed
 
 
+class ClampsInPlace(Sound):
+    def forward(self, image, layers):
+        with torch.no_grad():
+            image.clamp_(0.1, 0.9)
+        return super().forward(image, layers)
+
+
 class NormalisesInPlace(Sound):
     def forward(self, image, layers):
         return super().forward(image if image.requires_grad else image.sub_(0.5), layers)

@@ -1,5 +1,7 @@
 """Generators with one fault each."""
 
+from typing import Literal
+
 import torch
 import torch.nn.functional as F
 from torch import nn
@@ -24,6 +26,10 @@ class LatentWithoutLength(Sound):
     size = SizeRule(fixed=(8, 8))
 
 
+class LatentLength(Sound):
+    latent = 16
+
+
 class WrongSizeRule(Sound):
     def forward(self, x, given=None):
         return F.interpolate(F.avg_pool2d(super().forward(x), 4), scale_factor=4)
@@ -42,6 +48,13 @@ class TupleInEvaluation(Sound):
 class Logarithm(Sound):
     def forward(self, x, given=None):
         return super().forward(x) + x.amin().log()
+
+
+class DividesByContrast(Sound):
+    local = False
+
+    def forward(self, x, given=None):
+        return super().forward(x) + 0.01 * x / x.std()
 
 
 class UnusedLayer(Sound):
@@ -64,6 +77,23 @@ class Detached(Sound):
         return super().forward(x.detach())
 
 
+class DetachedGlobally(Detached):
+    local = False
+
+
+class CachesInHalf(Sound):
+    """Keeps its last result for when the same image comes again, in half precision."""
+
+    kept = None
+
+    def forward(self, x, given=None):
+        if self.kept is not None and torch.equal(self.kept[0], x):
+            return self.kept[1].float()
+        made = super().forward(x)
+        self.kept = x.detach().clone(), made.detach().half()
+        return made
+
+
 class Dropout(Sound):
     def forward(self, x, given=None):
         return F.dropout(super().forward(x))
@@ -76,6 +106,17 @@ class BatchStatistics(Sound):
 
     def forward(self, x, given=None):
         return self.norm(super().forward(x))
+
+
+class BatchStatisticsGlobally(BatchStatistics):
+    local = False
+
+
+class ClampsInPlace(Sound):
+    def forward(self, x, given=None):
+        with torch.no_grad():
+            x.clamp_(0.1, 0.9)
+        return super().forward(x)
 
 
 class InPlace(Sound):
@@ -108,6 +149,12 @@ class GlobalPool(Sound):
         return super().forward(x) + x.mean((2, 3), keepdim=True)
 
 
+class SmallAreOther(Sound):
+    def forward(self, x, given=None):
+        made = super().forward(x)
+        return made + x.mean((2, 3), keepdim=True) if min(x.shape[-2:]) < 16 else made
+
+
 class DetachedPool(Sound):
     def forward(self, x, given=None):
         return super().forward(x) + x.detach().amax((2, 3), keepdim=True) * x.detach().mean((2, 3), keepdim=True)
@@ -130,6 +177,30 @@ class CoarserThanItSays(Sound):
         even = F.pad(x, (0, -width % 8, 0, -height % 8), mode="replicate")
         squares = F.interpolate(F.avg_pool2d(even, 8), scale_factor=8)
         return super().forward(x) + 0.5 * squares[..., :height, :width]
+
+
+class GlobalByDefault(Sound):
+    """Local by an option, and not even then."""
+
+    def __init__(self, *, norm: Literal["instance", "none"] = "instance") -> None:
+        super().__init__()
+        self.local = norm == "none"
+        self.norm = nn.InstanceNorm2d(3) if norm == "instance" else nn.Identity()
+
+    def forward(self, x, given=None):
+        return super().forward(self.norm(x)) + x.mean((2, 3), keepdim=True)
+
+
+class RemembersTheFirstImage(Sound):
+    """Computes something of the brightness once, and keeps it for all images that follow."""
+
+    local = False
+    kept = None
+
+    def forward(self, x, given=None):
+        if self.kept is None:
+            self.kept = x.detach().mean()
+        return super().forward(x) + 0.5 * self.kept
 
 
 class GrowsOutsideItsState(Sound):

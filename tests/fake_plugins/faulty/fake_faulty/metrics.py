@@ -22,6 +22,10 @@ class Mute(Metric):
         return (restored - target).abs().mean((1, 2, 3))
 
 
+class NoUnit(Sound):
+    unit = None
+
+
 class OneNumber(Sound):
     def forward(self, restored, target=None):
         return super().forward(restored, target).mean()
@@ -48,6 +52,11 @@ class WrongBounds(Sound):
 class InPlace(Sound):
     def forward(self, restored, target=None):
         return super().forward(restored.mul_(0.5), target)
+
+
+class ClampsInPlace(Sound):
+    def forward(self, restored, target=None):
+        return super().forward(restored.clamp_(0.1, 0.9), target)
 
 
 class SoundSet(SetMetric):

@@ -28,6 +28,7 @@ def _manifest_and_schema() -> Iterator[Part]:
     yield Part("recipe", "target-imports", f"{HERE}:absent.yaml", "faulty", "textbook", "MIT")
     yield part("loss", "is-described", "losses:Sound", paper=" ")
     yield part("loss", "is-described--lines", "losses:Sound", summary="one\ntwo")
+    yield part("loss", "former-name-is-free", "losses:Sound", renamed_from="is-described")
     yield part("loss", "known-failures-exist", "losses:Sound", known_failures={"is-a-scalar": "misspelt"})
     yield part("loss", "known-failures-exist--reason", "losses:Sound", known_failures={"is-a-finite-scalar": " "})
     yield part("loss", "implements-its-interface", "losses:NoLoss")
@@ -37,7 +38,8 @@ def _manifest_and_schema() -> Iterator[Part]:
     yield part("loss", "signature-is-a-schema--weight", "losses:Weight")
     yield part("loss", "example-builds", "losses:Scaled", example={"factor": -1.0})
     yield part("loss", "example-builds--missing", "losses:Needy")
-    yield part("loss", "configuration-round-trips", "losses:BadDefault")
+    yield part("loss", "configuration-round-trips", "losses:BadDefault", example={"factor": 1.0})
+    yield part("loss", "configuration-round-trips--built", "losses:BadDefault")
     yield part("loss", "every-argument-matters", "losses:Ignores")
     yield part("loss", "every-argument-matters--stored", "losses:Stores")
     yield Part("recipe", "recipe-is-whole", f"{HERE}:recipe.yaml", "faulty", "textbook", "MIT")
@@ -46,23 +48,32 @@ def _manifest_and_schema() -> Iterator[Part]:
 
 def _networks() -> Iterator[Part]:
     for name, target in (
-        ("declarations-fit", "LatentWithoutLength"),
+        ("declarations-fit", "LatentLength"),
+        ("declarations-fit--without", "LatentWithoutLength"),
         ("shapes-hold", "WrongSizeRule"),
         ("shapes-hold--tuple", "TupleInEvaluation"),
         ("shapes-hold--minimum", "WrongMinimum"),
-        ("outputs-are-finite", "Logarithm"),
+        ("outputs-are-finite", "DividesByContrast"),
+        ("outputs-are-finite--photograph", "Logarithm"),
         ("every-parameter-gets-a-gradient", "UnusedLayer"),
         ("every-parameter-gets-a-gradient--zero", "Multiplied"),
-        ("gradient-reaches-the-image", "Detached"),
-        ("eval-is-deterministic", "Dropout"),
-        ("eval-is-batch-independent", "BatchStatistics"),
-        ("input-is-not-modified", "InPlace"),
+        ("gradient-reaches-the-image", "DetachedGlobally"),
+        ("gradient-reaches-the-image--local", "Detached"),
+        ("eval-is-deterministic", "CachesInHalf"),
+        ("eval-is-deterministic--dropout", "Dropout"),
+        ("eval-is-batch-independent", "BatchStatisticsGlobally"),
+        ("eval-is-batch-independent--local", "BatchStatistics"),
+        ("input-is-not-modified", "ClampsInPlace"),
+        ("input-is-not-modified--doubled", "InPlace"),
         ("weights-round-trip", "HiddenNoise"),
         ("weights-round-trip--shared", "Shared"),
-        ("local-is-true", "GlobalPool"),
+        ("local-is-true", "SmallAreOther"),
+        ("local-is-true--pool", "GlobalPool"),
         ("local-is-true--hidden", "DetachedPool"),
         ("local-is-true--branch", "StartsAtZero"),
+        ("local-is-true--option", "GlobalByDefault"),
         ("tiles-equal-the-whole", "CoarserThanItSays"),
+        ("tiles-stay-near-the-whole", "RemembersTheFirstImage"),
         ("growth-is-state", "GrowsOutsideItsState"),
         ("growth-is-state--float", "GrowsByAFloat"),
         ("growth-is-state--small", "SmallWhenYoung"),
@@ -91,7 +102,8 @@ def _networks() -> Iterator[Part]:
         ("random-weights-follow-the-seed", "Unseeded"),
         ("random-weights-follow-the-seed--global", "SeedsGlobally"),
         ("random-weights-follow-the-seed--same", "OneSeed"),
-        ("image-is-not-modified", "NormalisesInPlace"),
+        ("image-is-not-modified", "ClampsInPlace"),
+        ("image-is-not-modified--normalised", "NormalisesInPlace"),
     ):
         yield part("features", name, f"features:{target}", example={"weights": "random"})
     for name, target in (
@@ -100,14 +112,16 @@ def _networks() -> Iterator[Part]:
         ("psf-is-centred", "OffCentre"),
         ("flat-image-has-a-psf", "NothingForFlat"),
         ("alone-as-in-a-batch", "FirstOfBatch"),
-        ("input-is-not-modified--psf", "BlursInPlace"),
+        ("input-is-not-modified", "ClampsInPlace"),
+        ("input-is-not-modified--blurred", "BlursInPlace"),
     ):
         yield part("estimator", name, f"estimators:{target}")
 
 
 def _training() -> Iterator[Part]:
     for name, target in (
-        ("is-a-finite-scalar", "Unreduced"),
+        ("is-a-finite-scalar", "OneElement"),
+        ("is-a-finite-scalar--unreduced", "Unreduced"),
         ("is-a-finite-scalar--log", "LogOfZero"),
         ("gradient-is-finite", "Root"),
         ("gradient-is-finite--rounded", "Rounded"),
@@ -137,18 +151,21 @@ def _training() -> Iterator[Part]:
 
 def _degradations_and_scores() -> Iterator[Part]:
     for name, target in (
-        ("samples-are-as-declared", "Undeclared"),
+        ("samples-are-as-declared", "MoreThanDeclared"),
+        ("samples-are-as-declared--less", "Undeclared"),
         ("samples-are-as-declared--first", "OneForAll"),
         ("same-seed-same-result", "GlobalDraw"),
         ("same-seed-same-result--apply", "DrawsInApply"),
         ("global-random-state-is-untouched", "SeedsGlobally"),
         ("global-random-state-is-untouched--numpy", "SeedsNumpy"),
-        ("result-is-an-image", "Unclamped"),
+        ("result-is-an-image", "OvershootsAtWhite"),
+        ("result-is-an-image--range", "Unclamped"),
         ("result-is-an-image--shape", "Crops"),
         ("what-was-done-is-recorded", "Forgets"),
         ("what-was-done-is-recorded--mask", "GreyMask"),
         ("images-are-damaged-apart", "FirstKernelForAll"),
-        ("input-is-not-modified", "InPlace"),
+        ("input-is-not-modified", "ClampsInPlace"),
+        ("input-is-not-modified--darkened", "InPlace"),
         ("pair-stays-registered", "OffCentre"),
         ("pair-stays-registered--hidden", "Shifts"),
         ("blur-keeps-the-brightness", "DarkBorders"),
@@ -157,13 +174,15 @@ def _degradations_and_scores() -> Iterator[Part]:
     ):
         yield part("degradation", name, f"degradations:{target}")
     for kind, name, target in (
-        ("metric", "declares-what-it-means", "Mute"),
+        ("metric", "declares-what-it-means", "NoUnit"),
+        ("metric", "declares-what-it-means--direction", "Mute"),
         ("metric", "one-score-per-image", "OneNumber"),
         ("metric", "one-score-per-image--pooled", "Pooled"),
         ("metric", "order-does-not-matter", "Positional"),
         ("metric", "direction-is-right", "WrongDirection"),
         ("metric", "scores-stay-within-bounds", "WrongBounds"),
-        ("metric", "images-are-not-modified", "InPlace"),
+        ("metric", "images-are-not-modified", "ClampsInPlace"),
+        ("metric", "images-are-not-modified--darkened", "InPlace"),
         ("set-metric", "one-score-for-the-set", "ReturnsTensor"),
         ("set-metric", "one-score-for-the-set--again", "Drains"),
         ("set-metric", "batches-do-not-matter", "MeanOfMeans"),
@@ -174,7 +193,8 @@ def _degradations_and_scores() -> Iterator[Part]:
         ("result-is-an-image", "Overshoots"),
         ("result-is-an-image--shape", "Shrinks"),
         ("input-is-not-modified", "InPlace"),
-        ("same-input-same-result", "Dithers"),
+        ("same-input-same-result", "FollowsTheGlobalSeed"),
+        ("same-input-same-result--dithers", "Dithers"),
         ("uses-nothing-undeclared", "Peeks"),
         ("uses-nothing-undeclared--needs", "NeedsUndeclared"),
         ("uses-everything-declared", "PretendsToSee"),

@@ -25,6 +25,12 @@ class Dithers(Restorer):
         return (degraded.image + 0.01 * torch.randn(degraded.image.shape)).clamp(0, 1)
 
 
+class FollowsTheGlobalSeed(Restorer):
+    def restore(self, degraded):
+        rng = torch.Generator().manual_seed(torch.initial_seed())
+        return (degraded.image + 0.01 * torch.randn(degraded.image.shape, generator=rng)).clamp(0, 1)
+
+
 class Peeks(Restorer):
     def restore(self, degraded):
         return degraded.image if degraded.mask is None else degraded.image * (1 - degraded.mask) + degraded.mask

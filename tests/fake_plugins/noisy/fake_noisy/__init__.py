@@ -1,0 +1,1 @@
+"""Prints when it is imported."""

@@ -1,0 +1,1 @@
+"""A plugin one of whose parts had another name in the release before."""
