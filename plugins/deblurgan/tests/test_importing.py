@@ -381,7 +381,10 @@ def test_the_command_says_what_it_read_assumed_and_dropped(checkpoint: Path, tmp
     assert "assumed dropout=0.5, skip=add, padding=reflect" in words
     assert "running statistics of instance norm" in words
     assert f"--with {out}" in words
-    code, said, _ = run(capsys, "import", checkpoint, "--as", "deblurgan/resnet9", "-o", out, "--set", "skip=none", "--json")
+    again = ("import", checkpoint, "--as", "deblurgan/resnet9", "-o", out, "--set", "skip=none", "--json")
+    code, _, complaint = run(capsys, *again)
+    assert (code, "there already. To replace: --overwrite" in complaint) == (2, True)
+    code, said, _ = run(capsys, *again, "--overwrite")
     report = json.loads(said)
     assert code == 0
     assert report["set"] == {"skip": "none"}

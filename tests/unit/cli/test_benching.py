@@ -43,6 +43,9 @@ def test_table_writes_every_form(run: Run, photo: Path, tmp_path: Path) -> None:
     with (tmp_path / "p.csv").open() as stream:
         assert len(list(csv.DictReader(stream))) == len(shown.json["leaderboard"])
     assert (tmp_path / "p.html").read_text() == (out / "leaderboard.html").read_text()
+    refused = run("bench", "table", out, "--csv", tmp_path / "p.csv")
+    assert (refused.code, "--overwrite" in refused.err) == (2, True)
+    assert run("bench", "table", out, "--csv", tmp_path / "p.csv", "--overwrite").code == 0
     missing = run("bench", "table", tmp_path / "nowhere")
     assert (missing.code, "no such folder" in missing.err) == (2, True)
 

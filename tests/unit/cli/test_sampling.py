@@ -143,7 +143,10 @@ def test_training_pictures_that_are_gone_are_missed_in_words(faces: Path, tmp_pa
     assert "no nearest training pictures" in captured.err
     assert "--data" in captured.err
     assert "beside" not in captured.out
-    assert main(["sample", str(file), "-n", "2", "-o", str(tmp_path / "g.png"), "--data", "bundled-faces"]) == 0
+    again = ["sample", str(file), "-n", "2", "-o", str(tmp_path / "g.png"), "--data", "bundled-faces"]
+    assert main(again) == 2
+    assert "g.png: there already. To replace: --overwrite" in capsys.readouterr().err
+    assert main([*again, "--overwrite"]) == 0
     assert "nearest" in capsys.readouterr().out
 
 
