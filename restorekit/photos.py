@@ -280,6 +280,10 @@ def _open(data: bytes) -> Image.Image:
 def _photo(opened: Image.Image, data: bytes) -> Photo:
     frames, compression = metadata.frames(opened), metadata.jpeg(opened)
     deep = deepfiles.layout(opened)
+    # Of rows that a TIFF has no strips for Pillow would make black ones, gigabytes of them from a damaged height.
+    stored = sum((right - left) * (lower - upper) for _, (left, upper, right, lower), *_ in opened.tile)
+    if opened.format == "TIFF" and stored < opened.width * opened.height:
+        raise ImageError(f"damaged or incomplete image: {opened.width}×{opened.height} pixels, of which {stored} are there")
     turned = metadata.orientation(opened) >= 5
     opened.load()
     orientation = metadata.orientation(opened)  # 1 where Pillow has turned the picture while loading
