@@ -1,4 +1,4 @@
-"""Imports modules in a process of their own and tells what each of them changed; `restorekit.conformance.imports` starts it."""
+"""Imports modules and tells what each of them changed; `restorekit.conformance.imports` runs this file in a process of its own."""
 
 from __future__ import annotations
 

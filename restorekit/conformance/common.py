@@ -5,8 +5,9 @@ from __future__ import annotations
 import inspect
 
 from restorekit import config, recipes
+from restorekit.bench import suite
 from restorekit.conformance.subject import Check, Failed, Skipped, Subject, interface
-from restorekit.errors import MissingPackage, UserError
+from restorekit.errors import ConfigError, MissingPackage, UserError
 
 RESERVED = {"part": "names the part itself", "weight": "belongs to the recipe's slot"}
 
@@ -105,12 +106,18 @@ def recipe_is_whole(subject: Subject) -> None:
 RECIPE: tuple[Check, ...] = (recipe_is_whole,)
 
 
-def suite_loads(subject: Subject) -> None:
-    """The suite is a YAML mapping."""
+def suite_is_whole(subject: Subject) -> None:
+    """Every key, degradation and metric of the suite exists and fits."""
     try:
         recipes.load_yaml(subject.target)
     except UserError as fault:
         raise Failed(str(fault), f"correct {subject.target}") from fault
+    try:
+        suite.load(subject.name, registry=subject.registry)
+    except ConfigError as fault:
+        raise Failed(str(fault), f"correct {subject.target}") from fault
+    except UserError as absent:  # kernels that lie in a data set
+        raise Skipped(str(absent)) from absent
 
 
-SUITE: tuple[Check, ...] = (suite_loads,)
+SUITE: tuple[Check, ...] = (suite_is_whole,)

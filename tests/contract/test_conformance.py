@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import random
+import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,6 +16,7 @@ import torch
 import restorekit as rk
 from restorekit import discovery
 from restorekit.conformance import Case, Result, cases, check_namespace, checks_for, kit, parametrize_parts, plugins
+from restorekit.conformance.kit import PLUGIN
 from restorekit.errors import UnknownName
 from restorekit.hooks import KINDS, Part
 from restorekit.registries import PluginInfo, RegisteredPart, Registry
@@ -31,7 +34,7 @@ def test_everything_installed_conforms(case: Case) -> None:
 @pytest.fixture(scope="module")
 def fakes() -> Iterator[Registry]:
     """The registry with the fake plugins that matter here, on the path of this process for as long."""
-    names = ("faulty", "heavy", "private", "good", "broken_import")
+    names = ("faulty", "heavy", "private", "good", "broken_import", "noisy", "slow", "meddling")
     paths = [str(FAKES / name) for name in names]
     sys.path[:0] = paths
     try:
@@ -43,8 +46,10 @@ def fakes() -> Iterator[Registry]:
 
 @pytest.fixture(scope="module")
 def faulty(fakes: Registry) -> list[Result]:
-    wanted = [case for case in cases("faulty", registry=fakes) if case.check == base(case.part) or base(case.part) == "target-imports"]
-    return [case.examine() for case in wanted]
+    """All checks of the parts that one alone must catch, and of their variants that one."""
+    exact = [case for case in cases("faulty", registry=fakes) if case.kind != PLUGIN and "--" not in case.part]
+    others = [case for case in cases("faulty", registry=fakes) if "--" in case.part]
+    return [case.examine() for case in [*exact, *(c for c in others if base(c.part) in (c.check, "target-imports"))]]
 
 
 def base(part: str) -> str:
@@ -72,16 +77,100 @@ def test_a_failure_says_what_was_expected_what_was_seen_and_how_to_put_it_right(
             assert len(result.seen) < 1000
 
 
-def test_every_check_has_a_part_that_fails_it(fakes: Registry) -> None:
+def test_nothing_else_would_catch_what_a_check_catches(fakes: Registry, faulty: list[Result]) -> None:
+    """A part that is named after a check alone fails that one and no other, so that without it the fault would pass."""
+    exact = [part for part in fakes.parts if part.namespace == "faulty" and "--" not in part.name]
+    caught = {(part.kind, part.name): sorted(failed(faulty, part.name, part.kind)) for part in exact}
+    assert {key: checks for key, checks in caught.items() if checks != [base(key[1])]} == {}
+
+
+def test_every_check_has_a_part_that_only_it_catches(fakes: Registry) -> None:
     covered = {
         check
         for part in fakes.parts
-        if part.namespace == "faulty"
-        for check in checks_for(part.kind)
+        if part.namespace == "faulty" and "--" not in part.name
+        for check in (*checks_for(part.kind), kit.known_failures_exist)
         if kit.check_name(check) == base(part.name)
     }
-    every = {check for kind in KINDS for check in checks_for(kind)}
+    every = {check for kind in KINDS for check in checks_for(kind)} | {kit.known_failures_exist}
     assert sorted(map(kit.check_name, every - covered)) == []
+
+
+PLUGINS_AT_FAULT = {
+    plugins.plugin_loads: "broken-import",
+    plugins.manifest_is_light: "heavy",
+    plugins.only_public_core_is_imported: "private",
+    plugins.import_prints_nothing: "noisy",
+    plugins.import_changes_nothing: "meddling",
+    plugins.import_is_quick: "slow",
+}
+"""For each check of a plugin as a whole a fake that fails it."""
+
+
+def test_every_check_of_a_plugin_has_a_fake_that_fails_it() -> None:
+    assert set(PLUGINS_AT_FAULT) == {plugins.plugin_loads, *plugins.PLUGIN}
+
+
+@pytest.fixture(scope="module")
+def at_fault(fakes: Registry) -> Iterator[Callable[[str], dict[str, Result]]]:
+    """The failed checks of a fake, its parts included; each fake is looked at once."""
+    found: dict[str, list[Result]] = {}
+
+    def look(namespace: str) -> dict[str, Result]:
+        if namespace not in found:
+            states = np.random.get_state(), random.getstate()  # noqa: NPY002
+            found[namespace] = check_namespace(namespace, registry=fakes)
+            np.random.set_state(states[0])  # noqa: NPY002
+            random.setstate(states[1])
+        return {result.check: result for result in found[namespace] if result.status == "failed"}
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(plugins, "TRIES", 1)
+        yield look
+
+
+@pytest.mark.parametrize(("check", "namespace"), PLUGINS_AT_FAULT.items(), ids=PLUGINS_AT_FAULT.values())
+def test_a_fault_of_a_plugin_is_caught_by_one_check(
+    at_fault: Callable[[str], dict[str, Result]], check: Callable[..., Any], namespace: str
+) -> None:
+    found = at_fault(namespace)
+    assert list(found) == [kit.check_name(check)]
+    assert found[kit.check_name(check)].seen
+    assert found[kit.check_name(check)].fix
+
+
+def test_what_prints_when_it_is_imported_is_named(at_fault: Callable[[str], dict[str, Result]]) -> None:
+    """A manifest on the standard error, and a part's module on the standard output."""
+    assert at_fault("noisy")["import-prints-nothing"].seen == (
+        "importing fake_noisy.plugin prints 'fake_noisy: looking for a licence'; importing fake_noisy.losses prints 'welcome!'"
+    )
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "importing fake_meddling.plugin changes Python's random state",
+        "importing fake_meddling.numpy_seed changes NumPy's random state",
+        "importing fake_meddling.torch_seed changes torch's random state",
+        "importing fake_meddling.dtype changes torch's default dtype from torch.float32 to torch.float64",
+        "importing fake_meddling.device changes torch's default device from cpu to meta",
+        "importing fake_meddling.threads changes torch's number of threads from ",
+    ],
+)
+def test_what_changes_the_process_when_it_is_imported_is_named(at_fault: Callable[[str], dict[str, Result]], change: str) -> None:
+    seen = at_fault("meddling")["import-changes-nothing"].seen.split("; ")
+    assert len(seen) == 6
+    assert sum(words.startswith(change) for words in seen) == 1
+
+
+def test_what_takes_its_time_when_it_is_imported_is_named(at_fault: Callable[[str], dict[str, Result]]) -> None:
+    assert re.fullmatch(r"importing fake_slow takes \d+\.\d s", at_fault("slow")["import-is-quick"].seen)
+
+
+def test_a_meddling_part_spoils_nothing_for_the_others(at_fault: Callable[[str], dict[str, Result]]) -> None:
+    before = torch.get_default_dtype(), torch.get_default_device(), torch.get_num_threads()
+    at_fault("meddling")
+    assert (torch.get_default_dtype(), torch.get_default_device(), torch.get_num_threads()) == before
 
 
 def test_every_kind_has_checks_of_its_own() -> None:
@@ -90,7 +179,7 @@ def test_every_kind_has_checks_of_its_own() -> None:
 
 
 def test_a_wrong_size_rule_is_answered_with_the_right_one(faulty: list[Result]) -> None:
-    result = failed(faulty, "faulty/shapes-hold", "generator")["shapes-hold"]
+    result = failed(faulty, "faulty/shapes-hold--rule", "generator")["shapes-hold"]
     assert result.fix == "size = SizeRule(minimum=4, multiple_of=4, fixed=None)"
     result = failed(faulty, "faulty/shapes-hold--minimum", "generator")["shapes-hold"]
     assert result.fix == "size = SizeRule(minimum=11, multiple_of=1, fixed=None)"
@@ -103,15 +192,14 @@ def test_what_depends_on_a_failure_is_skipped_with_a_pointer_to_it(faulty: list[
     assert list(failed(faulty, "faulty/target-imports--exits", "loss")) == ["target-imports"]
 
 
-def test_a_heavy_manifest_is_found(fakes: Registry) -> None:
-    result = failed(check_namespace("heavy", registry=fakes), "heavy", "plugin")["manifest-is-light"]
-    assert result.seen == "importing fake_heavy imports torch"
+def test_a_heavy_manifest_is_found(at_fault: Callable[[str], dict[str, Result]]) -> None:
+    assert at_fault("heavy")["manifest-is-light"].seen == "importing fake_heavy imports torch"
 
 
-def test_imports_of_what_is_not_public_are_found(fakes: Registry) -> None:
-    result = failed(check_namespace("private", registry=fakes), "private", "plugin")["only-public-core-is-imported"]
-    assert "imports restorekit.config" in result.seen
-    assert "imports fake_good" in result.seen
+def test_imports_of_what_is_not_public_are_found(at_fault: Callable[[str], dict[str, Result]]) -> None:
+    seen = at_fault("private")["only-public-core-is-imported"].seen
+    assert "imports restorekit.config" in seen
+    assert "imports fake_good" in seen
 
 
 def test_a_sound_plugin_passes_beside_them(fakes: Registry) -> None:

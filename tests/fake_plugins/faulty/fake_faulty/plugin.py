@@ -1,4 +1,4 @@
-"""Each part is named after the conformance check that must catch it; a variant follows two dashes."""
+"""Each part is named after the conformance check that must catch it, and no other; further ones, after two dashes, others may catch too."""
 
 from collections.abc import Iterator
 
@@ -33,9 +33,9 @@ def _manifest_and_schema() -> Iterator[Part]:
     yield part("loss", "known-failures-exist--reason", "losses:Sound", known_failures={"is-a-finite-scalar": " "})
     yield part("loss", "implements-its-interface", "losses:NoLoss")
     yield part("loss", "implements-its-interface--abstract", "losses:Abstract")
-    yield part("loss", "signature-is-a-schema", "losses:CatchAll")
+    yield part("loss", "signature-is-a-schema", "losses:Weight")
+    yield part("loss", "signature-is-a-schema--catch-all", "losses:CatchAll")
     yield part("loss", "signature-is-a-schema--positional", "losses:Positional")
-    yield part("loss", "signature-is-a-schema--weight", "losses:Weight")
     yield part("loss", "example-builds", "losses:Scaled", example={"factor": -1.0})
     yield part("loss", "example-builds--missing", "losses:Needy")
     yield part("loss", "configuration-round-trips", "losses:BadDefault", example={"factor": 1.0})
@@ -43,15 +43,16 @@ def _manifest_and_schema() -> Iterator[Part]:
     yield part("loss", "every-argument-matters", "losses:Ignores")
     yield part("loss", "every-argument-matters--stored", "losses:Stores")
     yield Part("recipe", "recipe-is-whole", f"{HERE}:recipe.yaml", "faulty", "textbook", "MIT")
-    yield Part("suite", "suite-loads", f"{HERE}:suite.yaml", "faulty", "textbook", "MIT")
+    yield Part("suite", "suite-is-whole", f"{HERE}:suite.yaml", "faulty", "textbook", "MIT")
+    yield Part("suite", "suite-is-whole--mapping", f"{HERE}:list.yaml", "faulty", "textbook", "MIT")
 
 
 def _networks() -> Iterator[Part]:
     for name, target in (
         ("declarations-fit", "LatentLength"),
         ("declarations-fit--without", "LatentWithoutLength"),
-        ("shapes-hold", "WrongSizeRule"),
-        ("shapes-hold--tuple", "TupleInEvaluation"),
+        ("shapes-hold", "TupleInEvaluation"),
+        ("shapes-hold--rule", "WrongSizeRule"),
         ("shapes-hold--minimum", "WrongMinimum"),
         ("outputs-are-finite", "DividesByContrast"),
         ("outputs-are-finite--photograph", "Logarithm"),
@@ -86,15 +87,15 @@ def _networks() -> Iterator[Part]:
         ("logit-maps--tensor", "NoTuple"),
         ("logit-maps--size", "OddSize"),
         ("logits-are-unbounded", "Sigmoid"),
-        ("outputs-are-finite", "Infinite"),
-        ("every-parameter-gets-a-gradient", "UnusedLayer"),
+        ("outputs-are-finite--critic", "Infinite"),
+        ("every-parameter-gets-a-gradient--critic", "UnusedLayer"),
     ):
         yield part("critic", name, f"critics:{target}")
     for name, target in (
-        ("layers-are-declared", "NoLayers"),
-        ("layers-are-declared--seed", "NoSeed"),
-        ("maps-are-as-asked", "TooMany"),
-        ("maps-are-as-asked--in-place", "Rectified"),
+        ("layers-are-declared", "NoSeed"),
+        ("layers-are-declared--none", "NoLayers"),
+        ("maps-are-as-asked", "Rectified"),
+        ("maps-are-as-asked--all", "TooMany"),
         ("unknown-layer-is-refused", "KeyFault"),
         ("weights-are-frozen", "Trainable"),
         ("weights-are-frozen--norm", "BatchNorm"),
@@ -133,8 +134,8 @@ def _training() -> Iterator[Part]:
     ):
         yield part("loss", name, f"losses:{target}")
     for name, target in (
-        ("terms-are-scalars", "Maps"),
-        ("terms-are-scalars--tuples", "OneImageOnly"),
+        ("terms-are-scalars", "OneImageOnly"),
+        ("terms-are-scalars--maps", "Maps"),
         ("critic-side-leaves-the-generator-alone", "Backward"),
         ("critic-side-leaves-the-generator-alone--scale", "FirstScaleOnly"),
         ("critic-side-leaves-the-generator-alone--flag", "NeedsGradient"),
@@ -176,8 +177,8 @@ def _degradations_and_scores() -> Iterator[Part]:
     for kind, name, target in (
         ("metric", "declares-what-it-means", "NoUnit"),
         ("metric", "declares-what-it-means--direction", "Mute"),
-        ("metric", "one-score-per-image", "OneNumber"),
-        ("metric", "one-score-per-image--pooled", "Pooled"),
+        ("metric", "one-score-per-image", "Pooled"),
+        ("metric", "one-score-per-image--number", "OneNumber"),
         ("metric", "order-does-not-matter", "Positional"),
         ("metric", "direction-is-right", "WrongDirection"),
         ("metric", "scores-stay-within-bounds", "WrongBounds"),
