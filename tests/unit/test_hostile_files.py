@@ -7,6 +7,7 @@ import itertools
 import random
 import resource
 import signal
+import struct
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -16,9 +17,9 @@ import pytest
 from PIL import Image, ImageCms
 
 import restorekit as rk
-from restorekit import modelfile, photos
+from restorekit import modelfile, photos, treatment
 from restorekit.builtin.network import Box
-from restorekit.errors import UserError
+from restorekit.errors import ImageError, UserError
 
 from .clip_files import write_clip
 
@@ -36,6 +37,16 @@ def test_a_part_named_in_a_model_file_must_be_registered(tmp_path: Path) -> None
     path = rk.Model(Box(), rk.recipe({"generator": {"part": "os:system"}})).save(tmp_path / "m.safetensors")
     with pytest.raises(UserError, match="os:system"):
         modelfile.load(path)
+
+
+def test_a_tiff_must_have_all_its_rows(tmp_path: Path) -> None:
+    picture().save(tmp_path / "a.tif")
+    data = (tmp_path / "a.tif").read_bytes()
+    height = struct.pack("<HHII", 257, 4, 1, 16)
+    assert data.count(height) == 1
+    (tmp_path / "a.tif").write_bytes(data.replace(height, struct.pack("<HHII", 257, 4, 1, 4_000_000)))
+    with pytest.raises(ImageError, match="24×4000000 pixels, of which 384 are there"):
+        photos.read(tmp_path / "a.tif")
 
 
 # fuzzing: pytest -m slow tests/unit/test_hostile_files.py
@@ -144,7 +155,7 @@ def damaged_images(fuzz: Fuzz, count: int) -> None:
     suffixes = itertools.cycle(suffix for suffix, form in photos.FORMATS.items() if form in forms)
 
     def again(path: Path) -> None:
-        photo = photos.read(path)
+        photo = treatment.read(path)
         photos.write(fuzz.folder / "out" / f"x{next(suffixes)}", photo.image, like=photo)
 
     exif = Image.Exif()
