@@ -21,7 +21,7 @@ HOW_TO_GIVE = {
 LEVELS = {torch.uint8: 255, torch.uint16: 65535}
 """Types of whole numbers as files have them, and which stands for 1. Large pictures are kept as these until they are worked on."""
 
-ROWS = 256
+ROWS = 32
 """Of an image that are rounded at a time, because they are doubles in between."""
 
 

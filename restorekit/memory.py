@@ -95,6 +95,11 @@ class _Tensors(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self.now = self.most = 0
         self._seen: weakref.WeakSet[Any] = weakref.WeakSet()
 
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        """To skip it torch would first import it: 150 MiB and some seconds."""
+        return False
+
     def __torch_dispatch__(self, function: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None) -> Any:
         made = function(*args, **(kwargs or {}))
         for tensor in made if isinstance(made, tuple | list) else (made,):

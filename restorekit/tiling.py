@@ -23,7 +23,7 @@ SMALLEST_TILE = 64
 """Pixels below which tiles are not made smaller, however little memory there is."""
 
 BAND = 2 * 4
-"""Bytes for each value of the rows of tiles that are worked on: their sum, and a copy when it moves on to the next row of tiles."""
+"""Bytes for each value of the row of tiles that is worked on: their sum, and what it becomes before it is part of the result."""
 
 
 class Tiling:
@@ -36,6 +36,7 @@ class Tiling:
 
     def __init__(self, network: Generator, run: Callable[[Tensor, Tensor | None], Tensor]) -> None:
         self.network, self.run = network, run
+        self.measured = run  # in whose stead something else is looked at where its memory is not torch's
         self._reach: int | None = None
         self._bytes_per_pixel: int | None = None
 
@@ -68,13 +69,14 @@ class Tiling:
     def _assembled(self, image: Tensor, given: Tensor | None, side: int) -> Tensor:
         scale = self.network.scale
         height, width = (scale * length for length in image.shape[-2:])
-        grey = image.shape[1] == 1
+        grey = image.shape[1] < self.network.channels
         whole: Tensor | None = None
         row = 0
         for band in self._bands(image, given, side):
-            made = band[..., : height - row, :width].clamp(0, 1)
-            made = made.mean(1, keepdim=True) if grey else made
-            made = made if image.is_floating_point() else whole_numbers(made, image.dtype)
+            band = band[..., : height - row, :width]
+            if grey:
+                band = band.clamp(0, 1).mean(1, keepdim=True)
+            made = band.clamp(0, 1) if image.is_floating_point() else whole_numbers(band, image.dtype)
             if made.shape[2] == height:
                 return made
             if whole is None:
@@ -146,7 +148,7 @@ class Tiling:
             part = floats(image[..., :side, :side].expand(-1, network.channels, -1, -1))
             part = pad_reflect(part, *size.padding(*part.shape[-2:]))
             try:
-                taken = memory.peak(lambda: self.run(part, given))
+                taken = memory.peak(lambda: self.measured(part, given))
             except (MemoryError, RuntimeError) as fault:
                 if memory.ran_out(fault):
                     return min(most, SMALLEST_TILE)
@@ -197,7 +199,7 @@ def bands(
         multiple_of: tiles begin at multiples of this, so that a network that shrinks its maps sees the same grid as in the whole image.
 
     Yields:
-        ``(N, C, rows, scale·W)``, together the whole.
+        ``(N, C, rows, scale·W)``, together the whole; each is overwritten by the next.
 
     Raises:
         ValueError: the overlap leaves nothing of a tile, or the margins are wider than it.
@@ -221,7 +223,9 @@ def bands(
         assert total is not None
         done = (following - top) * scale
         yield total[..., :done, :]
-        total = torch.cat([total[..., done:, :], total.new_zeros(*total.shape[:2], done, total.shape[3])], 2)
+        kept = total[..., done:, :].clone()
+        total.zero_()
+        total[..., : kept.shape[2], :] = kept
 
 
 def _windows(length: int, side: int, step: int, *, overlap: int, margin: int, scale: int) -> dict[int, Tensor]:

@@ -25,7 +25,8 @@ def picture(height: int, width: int, channels: int = 3) -> Tensor:
 
 
 def tiled(restore: Callable[[Tensor], Tensor], image: Tensor, **options: int) -> Tensor:
-    return torch.cat(list(bands(lambda rows, columns: restore(image[..., rows, columns]), *image.shape[-2:], **options)), 2)
+    made = bands(lambda rows, columns: restore(image[..., rows, columns]), *image.shape[-2:], **options)
+    return torch.cat([band.clone() for band in made], 2)
 
 
 def box(image: Tensor, reach: int) -> Tensor:
