@@ -9,7 +9,7 @@ import operator
 import types
 import typing
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -112,6 +112,7 @@ class Offer:
         fields: its options that can be set here.
         left: those that stay as they are, each with its type.
         uses: what it may read besides the picture: ``psf``, ``mask``, ``reference``, ``references``.
+        iterative: whether it works step by step, and can be stopped.
         model: its model file; None for registered methods, and for the uploaded one.
     """
 
@@ -120,6 +121,7 @@ class Offer:
     fields: tuple[Field, ...]
     left: tuple[str, ...]
     uses: frozenset[str]
+    iterative: bool = False
     model: Path | None = None
 
     def settings(self, values: Mapping[str, Any]) -> dict[str, Any]:
@@ -169,10 +171,10 @@ def catalogue(registry: Registry, models: Mapping[Path, frozenset[str]], *, acce
     for file, uses in models.items():
         base = _offer(network, registry)
         name = _unique(file.stem, offers)
-        offers[name] = Offer(name, f"model file {file.name}", base.fields, base.left, uses, file)
+        offers[name] = replace(base, name=name, summary=f"model file {file.name}", uses=uses, model=file)
     if accept_models:
         base = _offer(network, registry)
-        offers[OWN_MODEL] = Offer(OWN_MODEL, "dropped below (.safetensors)", base.fields, base.left, frozenset({"reference"}))
+        offers[OWN_MODEL] = replace(base, name=OWN_MODEL, summary="dropped below (.safetensors)", uses=frozenset({"reference"}))
     first = [part.name for part in registry.of_kind("restorer") if part.part.default_for == "restore" and part.name in offers]
     ordered = dict.fromkeys([*first, *(name for name, offer in offers.items() if offer.model), *offers])
     return Catalogue({name: offers[name] for name in ordered}, missing)
@@ -204,7 +206,7 @@ def _offer(part: RegisteredPart, registry: Registry) -> Offer:
             raise UserError(f"needs {option.name} ({option.type}), which only the command line takes")
         elif not holds_path(option.annotation):
             left.append(f"{option.name} ({option.type})")
-    return Offer(part.name, part.part.summary, tuple(fields), tuple(left), frozenset(target.uses))
+    return Offer(part.name, part.part.summary, tuple(fields), tuple(left), frozenset(target.uses), target.iterative)
 
 
 def _field(option: Option, words: str, registry: Registry, example: Any) -> Field | None:
@@ -226,23 +228,23 @@ def _field(option: Option, words: str, registry: Registry, example: Any) -> Fiel
     if typing.get_origin(base) is Literal:
         choices = (*typing.get_args(base), *((None,) if null else ()))
         return Field(option.name, "choice", default, option.type, words, choices=choices, null=null)
-    if base in (int, float):
-        return _number(option, words, default, bounds, whole=base is int, null=null)
+    if base in (int, float) and not null:  # Gradio's field of a number knows no empty one
+        return _number(option, words, default, bounds, whole=base is int)
     return Field(option.name, "text", default, option.type, words, null=null, plain=base is str)
 
 
-def _number(option: Option, words: str, default: Any, bounds: Sequence[object], *, whole: bool, null: bool) -> Field:
+def _number(option: Option, words: str, default: Any, bounds: Sequence[object], *, whole: bool) -> Field:
     low = max((float(b.ge if isinstance(b, Ge) else b.gt) for b in bounds if isinstance(b, Ge | Gt)), default=None)  # type: ignore[arg-type]
     high = min((float(b.le if isinstance(b, Le) else b.lt) for b in bounds if isinstance(b, Le | Lt)), default=None)  # type: ignore[arg-type]
     closed = not any(isinstance(bound, Gt | Lt) for bound in bounds)
     kind: Kind = "number"
     step = 1.0 if whole else 10.0 ** math.floor(math.log10(abs(default))) if default else 0.1
-    if low is not None and high is not None and closed and not null and default is not None:
+    if low is not None and high is not None and closed and default is not None:
         step = 1.0 if whole else (high - low) / FINEST
         on_grid = math.isclose((default - low) / step, round((default - low) / step), abs_tol=1e-9)
         if on_grid and (high - low) / step <= LONGEST_SLIDER:
             kind = "slider"
-    return Field(option.name, kind, default, option.type, words, low=low, high=high, whole=whole, step=step, null=null)
+    return Field(option.name, kind, default, option.type, words, low=low, high=high, whole=whole, step=step)
 
 
 def _without_null(annotation: Any) -> tuple[Any, bool]:

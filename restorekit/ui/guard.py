@@ -31,8 +31,8 @@ JOIN = f"{API}/queue/join"
 RESULT = "/picture/"
 
 GET = re.compile(
-    rf"/|/(assets|static|svelte)/.*|/theme\.css|/config|/favicon\.ico|/manifest\.json|/robots\.txt|{RESULT}.*"
-    rf"|{API}/(upload_progress|queue/data|heartbeat/[\w-]+|app_id|startup-events|theme\.css)|{FILE}.*"
+    rf"/|/(assets|static)/.*|/theme\.css|/favicon\.ico|/manifest\.json|/robots\.txt|{RESULT}.*"
+    rf"|{API}/(upload_progress|queue/data|heartbeat/[\w-]+|app_id)|{FILE}.*"
 )
 POST = re.compile(rf"{UPLOAD}|{JOIN}|{API}/(cancel|reset)")
 """Paths that the page asks for; anything else is not found."""

@@ -11,6 +11,7 @@ STYLE = """
 :root { --rk-line: color-mix(in srgb, currentColor 18%, transparent); }
 .gradio-container { max-width: 1500px !important; padding: 0 1rem 2rem !important; }
 footer { display: none !important; }
+#rk-method input { text-overflow: ellipsis; padding-right: 1.8rem; }
 .rk-head h1 { font-size: 1.5rem; font-weight: 650; margin: .9rem 0 .1rem; }
 .rk-head p { margin: 0 0 .4rem; opacity: .75; }
 .rk-stage { display: flex; flex-direction: column; gap: .8rem; min-height: 12rem; }
@@ -104,7 +105,7 @@ def _frame(size: tuple[int, int]) -> str:
     width, height = size
     return (
         f'<div class="rk-compare" style="--at: 50%; aspect-ratio: {width} / {height}; '
-        f'width: min(100%, {max(width, 480)}px, calc(82vh * {width / height:.4f}))">'
+        f'width: min(100%, {max(width, 1000)}px, calc(82vh * {width / height:.4f}))">'
     )
 
 

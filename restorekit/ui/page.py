@@ -74,7 +74,7 @@ def build(desk: Desk) -> gr.Blocks:
     with gr.Blocks(analytics_enabled=False, title=look.TITLE, fill_width=True) as blocks:
         gr.HTML(look.HEADER)
         with gr.Row():
-            with gr.Column(scale=2, min_width=320):
+            with gr.Column(scale=2, min_width=340):
                 controls, example, go, stop = _controls(desk, first)
             with gr.Column(scale=5, min_width=320):
                 view = gr.HTML(look.EMPTY, elem_id="rk-view")
@@ -86,19 +86,19 @@ def build(desk: Desk) -> gr.Blocks:
 def _controls(desk: Desk, first: str) -> tuple[Controls, gr.Button, gr.Button, gr.Button]:
     offers = desk.catalogue.offers
     limit = f"up to {desk.limits.upload / 2**20:.0f} MB and {desk.rules.pixels / 1e6:g} megapixels"
-    picture = gr.File(label=f"Picture, {limit}", file_count="single", height=130, elem_id="rk-picture")
+    picture = gr.File(label=f"Picture, {limit}", file_count="single", height=170, elem_id="rk-picture")
     example = gr.Button("Try an example", size="sm", elem_id="rk-example")
     choices = [(f"{name} — {offer.summary}" if offer.summary else name, name) for name, offer in offers.items()]
-    method = gr.Dropdown(choices, value=first, label="Method", elem_id="rk-method")
+    method = gr.Dropdown(choices, value=first, label="Method", filterable=False, elem_id="rk-method")
     uses = offers[first].uses
-    model = gr.File(label="Model file (.safetensors)", height=110, visible=first == OWN_MODEL, elem_id="rk-model")
-    psf = gr.File(label="Blur kernel: .npy, or a picture of it", height=110, visible="psf" in uses, elem_id="rk-psf")
-    mask = gr.File(label="Damaged area: a picture, white = missing", height=110, visible="mask" in uses, elem_id="rk-mask")
+    model = gr.File(label="Model file (.safetensors)", height=150, visible=first == OWN_MODEL, elem_id="rk-model")
+    psf = gr.File(label="Blur kernel: .npy, or a picture of it", height=150, visible="psf" in uses, elem_id="rk-psf")
+    mask = gr.File(label="Damaged area: a picture, white = missing", height=150, visible="mask" in uses, elem_id="rk-mask")
     references = gr.File(
-        label="Reference pictures, such as a style", file_count="multiple", height=110, visible="reference" in uses, elem_id="rk-reference"
+        label="Reference pictures, such as a style", file_count="multiple", height=150, visible="reference" in uses, elem_id="rk-reference"
     )
     go = gr.Button("Restore", variant="primary", elem_id="rk-go")
-    stop = gr.Button("Stop", variant="stop", visible=False, elem_id="rk-stop")
+    stop = gr.Button("Stop, and keep the best so far", size="sm", visible=False, elem_id="rk-stop")
     groups: dict[str, gr.Group] = {}
     fields: dict[tuple[str, str], Any] = {}
     with gr.Accordion("Options of the method", open=False, elem_id="rk-options"):
@@ -132,7 +132,7 @@ def _left(offer: Offer) -> str:
 
 def _component(field: Field) -> Any:
     """A field of the schema as Gradio shows it."""
-    words = look.escape(f"{field.help} ({field.type}{'; empty: null' if field.null and field.kind in ('number', 'text') else ''})".strip())
+    words = f"{field.help} ({field.type})".strip()
     common = {"label": field.name, "info": words}
     if field.kind == "switch":
         return gr.Checkbox(bool(field.default), **common)
@@ -142,7 +142,7 @@ def _component(field: Field) -> Any:
         return gr.Slider(field.low, field.high, field.default, step=field.step, **common)
     if field.kind == "number":
         bounds = {"minimum": field.low, "maximum": field.high, "step": field.step}
-        return gr.Number(field.default, precision=0 if field.whole else None, placeholder="null", **bounds, **common)
+        return gr.Number(field.default, precision=0 if field.whole else None, **bounds, **common)
     return gr.Textbox(field.shown, max_lines=3, **common)
 
 
@@ -150,8 +150,8 @@ def _events(desk: Desk, controls: Controls, view: gr.HTML, example: gr.Button, g
     offers = desk.catalogue.offers
     seconds = (controls.model, controls.psf, controls.mask, controls.references)
 
-    def chosen(method: str) -> list[Any]:
-        uses = offers[method].uses if method in offers else frozenset()
+    def chosen(method: Any) -> list[Any]:
+        uses = offers[str(method)].uses if str(method) in offers else frozenset()
         shown = [method == OWN_MODEL, "psf" in uses, "mask" in uses, "reference" in uses]
         return [gr.update(visible=one) for one in (*shown, *(name == method for name in controls.groups))]
 
@@ -174,6 +174,9 @@ def _events(desk: Desk, controls: Controls, view: gr.HTML, example: gr.Button, g
         visitor = _visitor(desk, request)
         return _shown(lambda: _restore(desk, controls, visitor, values, progress))
 
+    def stoppable(method: Any) -> Any:
+        return gr.update(visible=str(method) in offers and offers[str(method)].iterative)
+
     def stopped(request: gr.Request) -> None:
         desk.store.stop(_visitor(desk, request)).set()
 
@@ -182,7 +185,7 @@ def _events(desk: Desk, controls: Controls, view: gr.HTML, example: gr.Button, g
     controls.picture.upload(looked, controls.picture, view, concurrency_limit=2, **quiet)
     controls.picture.clear(lambda: look.EMPTY, None, view, show_progress="hidden", **quiet)
     example.click(suggested, None, [controls.picture, view], **quiet)
-    shown = go.click(lambda: gr.update(visible=True), None, stop, show_progress="hidden", **quiet)
+    shown = go.click(stoppable, controls.method, stop, show_progress="hidden", **quiet)
     done = shown.then(restored, controls.inputs(), view, concurrency_id="restore", scroll_to_output=True, **quiet)
     done.then(lambda: gr.update(visible=False), None, stop, show_progress="hidden", **quiet)
     stop.click(stopped, None, None, show_progress="hidden", **quiet)

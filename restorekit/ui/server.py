@@ -120,10 +120,11 @@ def application(catalogue: forms.Catalogue, store: Store, limits: Limits, settin
 
     app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
 
-    @app.get(RESULT + "{token}/{name}")
-    def picture(token: str, name: str, request: Request) -> Response:
-        file = store.result(str(request.cookies.get(limits.cookie, "")), token, name)
+    def picture(request: Request) -> Response:
+        file = store.result(str(request.cookies.get(limits.cookie, "")), **request.path_params)
         return PlainTextResponse("no picture of yours", 404) if file is None else FileResponse(file)
+
+    app.add_route(RESULT + "{token}/{name}", picture)
 
     blocks = page.build(page.Desk(catalogue, store, limits, settings.rules, settings.queue))
     gr.mount_gradio_app(
@@ -140,7 +141,9 @@ def application(catalogue: forms.Catalogue, store: Store, limits: Limits, settin
         enable_monitoring=False,
         pwa=False,
         show_error=False,
-        theme=gr.themes.Default(primary_hue="emerald", font=("system-ui", "sans-serif"), font_mono=("ui-monospace", "monospace")),
+        theme=gr.themes.Default(primary_hue="emerald", font=("system-ui", "sans-serif"), font_mono=("ui-monospace", "monospace")).set(
+            block_info_text_color="*neutral_600", block_info_text_color_dark="*neutral_300"
+        ),
         css=look.STYLE,
         head=look.SCRIPT,
     )
