@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+import torch
 from PIL import Image, ImageCms
 
 import restorekit as rk
@@ -149,26 +150,45 @@ def fuzz(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capture
 
 def damaged_images(fuzz: Fuzz, count: int) -> None:
     """Read and, where that is possible, written again in turn in every format, with all that was kept of it."""
-    forms = sorted(set(photos.FORMATS.values()) - {"HEIF"})
-    modes = {"PNG": ("RGB", "P", "RGBA", "I;16"), "TIFF": ("RGB", "CMYK", "I;16"), "JPEG": ("RGB", "L", "CMYK")}
-    cases = [(form, mode) for form in forms for mode in modes.get(form, ("RGB",))]
-    suffixes = itertools.cycle(suffix for suffix, form in photos.FORMATS.items() if form in forms)
+    suffixes = itertools.cycle(suffix for suffix, form in photos.FORMATS.items() if form != "HEIF")
 
     def again(path: Path) -> None:
         photo = treatment.read(path)
         photos.write(fuzz.folder / "out" / f"x{next(suffixes)}", photo.image, like=photo)
 
+    cases = list(whole_images(fuzz.folder))
+    for number, whole in enumerate(cases):
+        fuzz.accept("x.png", whole, again)
+        for data in mutations(whole, -(-count // len(cases)), number):
+            fuzz.survive("x.png", data, again)
+    fuzz.nothing_elsewhere({f"x{suffix}" for suffix in photos.FORMATS})
+
+
+def whole_images(folder: Path) -> Iterator[bytes]:
+    """One of every format, mode, depth and compression, with all the metadata that it can hold."""
     exif = Image.Exif()
     exif[0x0112], exif[0x010F], exif[0x0132] = 6, "a camera", "2026:01:02 03:04:05"
     kept = {"exif": exif, "icc_profile": ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes(), "dpi": (72, 72)}
-    for number, (form, mode) in enumerate(cases):
+    modes = {"PNG": ("RGB", "P", "RGBA", "I;16"), "TIFF": ("RGB", "CMYK", "I;16"), "JPEG": ("RGB", "L", "CMYK")}
+    special: list[tuple[str, str, dict[str, object]]] = [
+        ("JPEG", "RGB", {"progressive": True}),
+        ("TIFF", "RGB", {"compression": "tiff_lzw"}),
+        ("TIFF", "RGB", {"compression": "jpeg"}),
+        ("WEBP", "RGBA", {"lossless": True}),
+        ("PNG", "1", {}),
+    ]
+    plain = [(form, mode, {}) for form in sorted(set(photos.FORMATS.values()) - {"HEIF"}) for mode in modes.get(form, ("RGB",))]
+    for form, mode, options in [*plain, *special]:
         stream = io.BytesIO()
         whole = Image.new("I;16", (24, 16), 40000) if mode == "I;16" else picture().convert(mode)
-        whole.save(stream, form, **kept)
-        fuzz.accept("x.png", stream.getvalue(), again)
-        for data in mutations(stream.getvalue(), -(-count // len(cases)), number):
-            fuzz.survive("x.png", data, again)
-    fuzz.nothing_elsewhere({f"x{suffix}" for suffix in photos.FORMATS})
+        whole.save(stream, form, **kept, **options)
+        yield stream.getvalue()
+    deep = torch.rand(1, 3, 16, 24, generator=torch.Generator().manual_seed(0))
+    like = photos.Photo(deep, deep[:, :1], bits=16, exif=exif.tobytes(), icc=kept["icc_profile"], xmp=b"<x:xmpmeta/>", dpi=(72, 72))
+    for suffix in (".png", ".tif"):
+        written = photos.write(folder / f"deep{suffix}", deep, like=like)
+        yield written.read_bytes()
+        written.unlink()
 
 
 def damaged_models_and_recipes(fuzz: Fuzz, count: int) -> None:
