@@ -108,6 +108,21 @@ def read(path: str | Path, *, whole_numbers: bool = False) -> Photo:
     return replace(photo, image=floats(photo.image), alpha=None if photo.alpha is None else floats(photo.alpha))
 
 
+def size(path: str | Path) -> tuple[int, int]:
+    """Width and height as the beginning of the file tells them, before any pixel takes memory.
+
+    Raises:
+        ImageError: missing, a folder, empty, or no image of a known format.
+    """
+    path = Path(path)
+    data = files.content(path)
+    try:
+        with _open(data) as opened:
+            return opened.size
+    except Exception as fault:  # decoders raise whatever comes to them on damaged files
+        raise ImageError(f"{path}: not an image that can be read here: {fault or type(fault).__name__}") from fault
+
+
 def write(path: str | Path, image: Tensor, *, like: Photo | None = None, quality: int | None = None) -> Path:
     """Write a photograph in the format of the suffix, whole or not at all.
 

@@ -57,7 +57,7 @@ document.addEventListener("input", event => {
 HEADER = f"""<div class="rk-head"><h1>{TITLE}</h1><p>Drop a picture, choose a method, compare, download.</p></div>"""
 
 EMPTY = """<div class="rk-stage"><div class="rk-empty"><strong>No picture yet</strong>
-<span>Drop one on the left, or try the example. It stays on this machine, and is deleted after an hour.</span></div></div>"""
+<span>Drop one, or try the example. It goes nowhere else, and is deleted after an hour.</span></div></div>"""
 
 
 def escape(text: object) -> str:

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from restorekit import devices, discovery, methods
+from restorekit import devices, discovery, methods, modelfile
 from restorekit.errors import MissingPackage, UserError
 from restorekit.ui import forms
 from restorekit.ui.guard import RESULT, Guard, Limits
@@ -152,8 +152,20 @@ def application(catalogue: forms.Catalogue, store: Store, limits: Limits, settin
 
 
 def _reads(models: Sequence[Path]) -> dict[Path, frozenset[str]]:
-    """What each model file reads besides the picture."""
-    return {file: methods.resolve(str(file)).restorer.uses for file in models}
+    """What each model file reads besides the picture.
+
+    Raises:
+        UserError: one that is no model file, or restores no pictures.
+    """
+    found = {}
+    for file in models:
+        if file.suffix != methods.MODEL_SUFFIX:
+            raise UserError(f"--model {file}: a model file ends in {methods.MODEL_SUFFIX}")
+        generator = modelfile.load(file).generator
+        if generator.consumes != "image":
+            raise UserError(f"--model {file}: makes pictures out of nothing, and restores none")
+        found[file] = frozenset({"reference"}) if generator.guided else frozenset[str]()
+    return found
 
 
 @contextlib.contextmanager

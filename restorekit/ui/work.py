@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from PIL import Image
 
 from restorekit import discovery, memory, modelfile, photos, treatment
-from restorekit.errors import UserError, explain
+from restorekit.errors import ImageError, UserError, explain
 from restorekit.images import floats
 from restorekit.methods import MODEL_SUFFIX
 from restorekit.ui import forms
@@ -147,15 +147,15 @@ def restore(wish: Wish, folder: Path, rules: Rules, listener: Callable[[Iteratio
         treated = treatment.prepare(
             _method(wish),
             wish.settings,
-            psf=wish.psf and wish.psf.path,
-            mask=wish.mask and wish.mask.path,
+            psf=None if wish.psf is None else wish.psf.path,
+            mask=None if wish.mask is None else wish.mask.path,
             reference=[upload.path for upload in wish.references],
             device=rules.device,
             strength=wish.strength,
             self_ensemble=wish.self_ensemble,
             seed=wish.seed,
-            memory=rules.memory,
         )
+        treated = replace(treated, memory=rules.memory if treated.method.restorer.tiled else None)
         if treated.method.restorer.iterative:
             treated.method.restorer.listener = listener
         restored = treated.apply(photo, wish.picture.name)
@@ -193,16 +193,11 @@ def refuse_large(path: Path, most: int) -> None:
         UserError: it has more than `most` pixels.
     """
     try:
-        width, height = _size(path)
-    except Exception:
+        width, height = photos.size(path)
+    except ImageError:
         return  # reading it says what is wrong
     if width * height > most:
         raise UserError(f"{path}: {width}×{height} pixels; this page takes {most / 1e6:g} megapixels at most. Make it smaller, or cut it")
-
-
-def _size(path: Path) -> tuple[int, int]:
-    with Image.open(path, formats=tuple(dict.fromkeys(photos.FORMATS.values()))) as opened:
-        return opened.size
 
 
 def _refuse_archive(psf: Upload | None, most: int) -> None:
@@ -236,8 +231,9 @@ def preview(image: Tensor, photo: Photo, file: Path, size: tuple[int, int] | Non
     if size is None:
         scale = min(1.0, PREVIEW / max(width, height))
         size = max(1, round(width * scale)), max(1, round(height * scale))
+    image = floats(image)
     if size != (width, height):
-        image = F.interpolate(floats(image), size[::-1], mode="bicubic", antialias=True)
+        image = F.interpolate(image, size[::-1], mode="bicubic", antialias=True)
     alike = replace(photo.stripped(), bits=8)
     return photos.write(file, image, like=alike, quality=PREVIEW_QUALITY), size
 
