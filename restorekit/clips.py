@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib.util
 import io
-import math
 import struct
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -15,7 +14,7 @@ from typing import Any
 
 from torch import Tensor
 
-from restorekit import files, yuv
+from restorekit import encoders, files, yuv
 from restorekit.errors import ImageError, UserError
 from restorekit.yuv import Colours, Layout
 
@@ -24,26 +23,11 @@ CONTAINERS = {".mp4": "mp4", ".mov": "mov", ".mkv": "matroska", ".webm": "webm",
 
 SUFFIXES = tuple(CONTAINERS)
 
-INSTALL = "pip install 'restorekit[video]'"
-
 READ = "mov,matroska,avi"
 """Formats that are opened; others, such as play lists, could name further files and addresses."""
 
-ENCODERS = {".webm": ("libvpx-vp9", "libvpx")}
-USUAL, DEEP = ("libx264", "mpeg4"), ("libx265", "libx264", "mpeg4")
-"""Encoders in the order of preference; `DEEP` for more than 8 bits, which players show as H.265 rather than as H.264."""
-
-ANY_SIZE = ("libvpx-vp9", "libvpx", "mpeg4")
-"""Encoders that take sizes which are no multiples of chroma's."""
-
-QUALITY = 95
-"""If none is asked for, as of photographs: an H.264 rate factor of 16."""
-
 SHORT_S, SHORT = 0.1, 0.01
 """Seconds, and share of the duration, by which a clip may end before it says; more is taken for damage."""
-
-LATEST = 65535
-"""Largest denominator of a time base in MPEG-4."""
 
 ABOUT_THE_FILE = ("major_brand", "minor_version", "compatible_brands", "encoder")
 """Metadata that the container writes itself."""
@@ -95,7 +79,7 @@ def refuse_without_library() -> None:
         UserError: it is not.
     """
     if importlib.util.find_spec("av") is None:
-        raise UserError(f"clips are read and written by PyAV, which is not installed; {INSTALL}")
+        raise UserError(f"clips are read and written by PyAV, which is not installed; {encoders.INSTALL}")
 
 
 def look(path: Path) -> Clip:
@@ -134,7 +118,7 @@ def convert(source: Path, target: Path, change: Callable[[Tensor], Tensor], *, q
     """
     with _opened(source) as read, files.whole(target) as partial:
         main = _main(source, read)
-        writer = _Writer(partial, target, read, main, quality or QUALITY, strip)
+        writer = _Writer(partial, target, read, main, quality or encoders.QUALITY, strip)
         damaged: list[float] = []
         try:
             for packet in _packets(read, damaged):
@@ -218,13 +202,17 @@ class _Writer:
         name = self._encode_as(frame, image)
         wide = self.main.average_rate or self.main.guessed_rate or Fraction(25)
         base = frame.time_base if self.form != "avi" else 1 / Fraction(wide)
-        if name == "mpeg4" and base.denominator > LATEST:
-            base = Fraction(1, LATEST)
+        if base.denominator > encoders.LARGEST_BASE.get(name, base.denominator):
+            base = Fraction(1, encoders.LARGEST_BASE[name])
+        # Without it MP4 keeps only a few keys that it knows; telephones write others.
+        own = self.form in ("mp4", "mov") and not self.strip and any("." in key for key in self.read.metadata)
         with self._writing():
-            self.out = av.open(f"file:{self.partial}", "w", format=self.form)
+            more = {"movflags": "use_metadata_tags"} if own else {}
+            self.out = av.open(f"file:{self.partial}", "w", format=self.form, container_options=more)
             for stream in self.read.streams:
                 if stream.index == self.main.index:
-                    self._video = self.out.add_stream(name, rate=wide, options=_options(name, self.quality, self.form), time_base=base)
+                    options = encoders.options(name, self.form, self.quality)
+                    self._video = self.out.add_stream(name, rate=wide, options=options, time_base=base)
                     self._streams[stream.index] = self._video
                 elif stream.index in self._others:
                     self._streams[stream.index] = self.out.add_stream_from_template(stream, opaque=True)
@@ -234,6 +222,8 @@ class _Writer:
                 copied.disposition = stream.disposition
                 if not self.strip:
                     copied.metadata.update({key: value for key, value in stream.metadata.items() if key not in ABOUT_THE_FILE})
+            if (name, self.form) in encoders.TAGS:
+                self._video.codec_context.codec_tag = encoders.TAGS[name, self.form]
             self._tag(frame, width, height)
             if not self.strip:
                 self.out.metadata.update({k: v for k, v in self.read.metadata.items() if k not in ABOUT_THE_FILE})
@@ -253,9 +243,9 @@ class _Writer:
         full = Layout("yuv", there.bits)
         wanted = {"yuv": there, "rgb": full, "gray": Layout("yuv", there.bits, 2, 2) if image.shape[1] == 1 else full}[there.kind]
         self._colours = yuv.colours(frame) if there.kind == "yuv" else Colours(yuv.BT709, full=False)
-        name, takes = _encoder(self.target.suffix.lower(), wanted.bits)
+        name, takes = encoders.choose(self.form, wanted.bits)
         height, width = image.shape[-2:]
-        self._layout = yuv.nearest(wanted, takes, height=height, width=width, even=name not in ANY_SIZE)
+        self._layout = yuv.nearest(wanted, takes, height=height, width=width, even=name not in encoders.ANY_SIZE)
         if self._layout.bits < wanted.bits:
             self.made.notes.append(f"{wanted.bits} bits per channel become {self._layout.bits}")
         if not wanted.fits(height, width) and self._layout != wanted:
@@ -409,27 +399,6 @@ def _seconds(main: Any, read: Any) -> Fraction | None:
     if main.duration:
         return Fraction(main.duration * main.time_base)
     return Fraction(read.duration, 1_000_000) if read.duration else None
-
-
-def _encoder(suffix: str, bits: int) -> tuple[str, list[str]]:
-    """The first encoder that is there, and the pixel formats that it takes."""
-    import av
-
-    for name in ENCODERS.get(suffix, DEEP if bits > 8 and suffix != ".avi" else USUAL):
-        with suppress(av.codec.codec.UnknownCodecError):
-            return name, [form.name for form in av.Codec(name, "w").video_formats or ()]
-    raise UserError(f"PyAV is installed without an encoder for {suffix}; {INSTALL} brings one")
-
-
-def _options(encoder: str, quality: int, form: str) -> dict[str, str]:
-    factor = min(51, max(1, 16 + math.floor((QUALITY - quality) * 0.4 + 0.5)))
-    return {
-        "libx264": {"crf": str(factor), **({"bf": "0"} if form == "avi" else {})},  # AVI stores frames in the order of coding
-        "libx265": {"crf": str(factor), "x265-params": "log-level=none"},
-        "libvpx-vp9": {"crf": str(factor + 8), "row-mt": "1", "cpu-used": "2"},
-        "libvpx": {"crf": str(factor + 3), "b": "20M"},
-        "mpeg4": {"qmin": str(2 + factor // 16), "qmax": str(2 + factor // 8), "b": "100M"},
-    }[encoder]
 
 
 def _can_hold(form: str, stream: Any) -> bool:

@@ -25,12 +25,14 @@ def write_clip(
     tags: dict[str, int] | None = None,
     matrix: tuple[int, ...] | None = None,
     ratio: Fraction | None = None,
+    metadata: dict[str, str] | None = None,
 ) -> Path:
     """A clip that moves over the cat, a pixel a frame; `times` are in frames of `rate`."""
     import av
 
     cat, (width, height), told = skimage.data.chelsea(), size, tags or {}
-    with av.open(str(path), "w") as out:
+    own = {"movflags": "use_metadata_tags"} if metadata else {}
+    with av.open(str(path), "w", container_options=own) as out:
         video: Any = out.add_stream(codec, rate=rate, options=options or {"crf": "12"}, time_base=1 / rate)
         video.width, video.height, video.pix_fmt = width, height, layout
         for name, value in told.items():
@@ -40,7 +42,7 @@ def write_clip(
         if matrix:
             video.set_display_matrix(matrix)
         audio: Any = out.add_stream(sound, rate=48000) if sound else None
-        out.metadata.update({"title": "a cat", "comment": "from a test"})
+        out.metadata.update({"title": "a cat", "comment": "from a test", **(metadata or {})})
         if path.suffix in (".mp4", ".mkv", ".mov"):
             out.set_chapters([CHAPTER])
         for number, time in enumerate(times):

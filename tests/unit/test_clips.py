@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from restorekit import clips, yuv
+from restorekit import clips, encoders, yuv
 from restorekit.errors import UserError
 
 from .clip_files import write_clip
@@ -81,9 +81,14 @@ def test_all_but_the_pixels_is_kept(suffix: str, tmp_path: Path) -> None:
     assert {path.name for path in tmp_path.iterdir()} == {source.name, f"b{suffix}"}
 
 
-def test_strip_leaves_metadata_out(tmp_path: Path) -> None:
-    clips.convert(write_clip(tmp_path / "a.mp4"), tmp_path / "b.mp4", same, strip=True)
-    assert about(tmp_path / "b.mp4")["metadata"] == {}
+def test_metadata_of_telephones_is_kept_and_strip_leaves_all_out(tmp_path: Path) -> None:
+    places = {"com.apple.quicktime.location.ISO6709": "+48.1+011.5/", "com.apple.quicktime.model": "a telephone"}
+    source = write_clip(tmp_path / "a.mov", metadata=places, sound=None)
+    kept = clips.convert(source, tmp_path / "b.mp4", same) and av.open(str(tmp_path / "b.mp4")).metadata
+    assert places.items() <= kept.items()
+    assert about(tmp_path / "b.mp4")["metadata"] == {"title": "a cat", "comment": "from a test"}
+    kept = clips.convert(source, tmp_path / "b.mp4", same, strip=True) and av.open(str(tmp_path / "b.mp4")).metadata
+    assert kept.keys() == {"major_brand", "minor_version", "compatible_brands", "encoder"}
 
 
 def test_sound_of_webm_and_from_one_container_into_another(tmp_path: Path) -> None:
@@ -164,15 +169,15 @@ def test_quality(tmp_path: Path) -> None:
 
 def test_without_h264_there_is_mpeg4(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     source = write_clip(tmp_path / "a.mp4", rate=Fraction(90000, 3003))
-    monkeypatch.setattr(clips, "USUAL", ("no-such-encoder", "mpeg4"))
+    monkeypatch.setattr(encoders, "USUAL", ("no-such-encoder", "mpeg4"))
     clips.convert(source, tmp_path / "b.mp4", same)
     with av.open(str(tmp_path / "b.mp4")) as read:
         assert read.streams.video[0].codec.name == "mpeg4"
     assert times(tmp_path / "b.mp4") == pytest.approx([float(time) for time in times(source)], abs=1e-4)
     for before, after in zip(pictures(source), pictures(tmp_path / "b.mp4"), strict=True):
         assert (after - before).abs().mean() < 0.03
-    monkeypatch.setattr(clips, "USUAL", ("no-such-encoder",))
-    with pytest.raises(UserError, match=r"without an encoder for \.mp4"):
+    monkeypatch.setattr(encoders, "USUAL", ("no-such-encoder",))
+    with pytest.raises(UserError, match=r"without an encoder for mp4"):
         clips.convert(source, tmp_path / "c.mp4", same)
 
 

@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from restorekit import clips, yuv
+from restorekit import encoders, yuv
 
 from ..clip_files import write_clip  # noqa: TID252
 
@@ -107,10 +107,10 @@ def test_without_the_library(run: Run, clip: Path, photo: Path, tmp_path: Path, 
     there = importlib.util.find_spec
     monkeypatch.setattr(importlib.util, "find_spec", lambda name, *rest: None if name == "av" else there(name, *rest))
     shown = run("restore", clip, "-o", tmp_path / "o.mp4", "--with", "test/negative")
-    assert (shown.code, clips.INSTALL in shown.err) == (2, True)
+    assert (shown.code, encoders.INSTALL in shown.err) == (2, True)
     clip.rename(photo.parent / "clip.mp4")
     shown = run("restore", photo.parent, "-o", tmp_path / "out", "--with", "test/negative", "--device", "cpu")
-    assert (shown.code, clips.INSTALL in shown.err) == (2, True)
+    assert (shown.code, encoders.INSTALL in shown.err) == (2, True)
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["cat.png"]
 
 
