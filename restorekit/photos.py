@@ -296,7 +296,8 @@ def _photo(opened: Image.Image, data: bytes) -> Photo:
     frames, compression = metadata.frames(opened), metadata.jpeg(opened)
     deep = deepfiles.layout(opened)
     # Of rows that a TIFF has no strips for Pillow would make black ones, gigabytes of them from a damaged height.
-    stored = sum((right - left) * (lower - upper) for _, (left, upper, right, lower), *_ in opened.tile)
+    parts = getattr(opened, "tile", [])
+    stored = sum((right - left) * (lower - upper) for _, (left, upper, right, lower), *_ in parts)
     if opened.format == "TIFF" and stored < opened.width * opened.height:
         raise ImageError(f"damaged or incomplete image: {opened.width}×{opened.height} pixels, of which {stored} are there")
     turned = metadata.orientation(opened) >= 5

@@ -131,7 +131,8 @@ def decode(frame: Any) -> Tensor:
     top = 2**there.bits - 1
     if there.kind == "rgb":
         green, blue, red = planes
-        return torch.stack([red, green, blue])[None] / top
+        found: Tensor = torch.stack([red, green, blue])[None] / top
+        return found
     low, span, chroma_span = _range(there.bits, meaning.full)
     luma = (planes[0] - low) / span
     if there.kind == "gray":

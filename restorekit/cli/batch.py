@@ -97,16 +97,6 @@ def settle_existing(jobs: Sequence[Job], *, skip: bool, overwrite: bool) -> list
     return [job for job in jobs if not skip or job.target not in there]
 
 
-def refuse_existing(file: Path, option: str, *, overwrite: bool) -> None:
-    """Check that `file`, named by `option`, is not there, unless it may be replaced.
-
-    Raises:
-        UserError: it is there.
-    """
-    if os.path.lexists(file) and not overwrite:
-        raise UserError(f"{option} {file}: there already. To replace it: --overwrite")
-
-
 def refuse_existing(files: Iterable[Path], option: str, *, overwrite: bool) -> None:
     """Check that none of `files`, named by `option`, is there, unless they may be replaced.
 
