@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from restorekit import config, discovery, files, remote, seeding
+from restorekit import config, discovery, engines, files, remote, seeding
 from restorekit.errors import ImageError, UserError
 from restorekit.images import check_image
 from restorekit.interfaces import Critic, Generator
@@ -67,6 +67,7 @@ class Model:
         provenance: where it comes from.
         scores: validation scores by metric.
         ema: whether the weights are the moving average.
+        running: what computes the generator, and in which precision; set by `use`.
     """
 
     generator: Generator
@@ -75,6 +76,8 @@ class Model:
     provenance: Mapping[str, Any] = field(default_factory=dict)
     scores: Mapping[str, float] = field(default_factory=dict)
     ema: bool = False
+    running: engines.Running = field(default=engines.Running(), init=False)
+    _network: engines.Network | None = field(default=None, init=False, repr=False)
     _tiling: Tiling = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -133,13 +136,37 @@ class Model:
             return torch.cat([self._tiling.restore(channel, given, tile=tile) for channel in torch.split(image, 1, 1)], 1)
         return self._tiling.restore(image, given, tile=tile)
 
+    def use(self, *, engine: str = "auto", precision: str = "auto", compiled: bool = False) -> engines.Running:
+        """Choose what computes the network; without it that is torch, in float32.
+
+        Args:
+            engine: ``torch``, ``onnxruntime``, ``openvino``, or ``auto``: the fastest that is there.
+            precision: ``fp32``, ``bf16``, ``fp16``, or ``auto``: bf16 or fp16 where the device is faster with it and the result the same.
+            compiled: with ``torch.compile``.
+
+        Returns:
+            What `running` is from now on; see `restorekit.engines.prepare`.
+
+        Raises:
+            UserError: what was asked for is not there, or cannot compute this network.
+        """
+        self._network, self.running = engines.prepare(self.generator, self.device, engine=engine, precision=precision, compiled=compiled)
+        self._tiling = Tiling(self.generator, self._finest)
+        if self.running.engine != "torch" or compiled:  # whose memory cannot be looked at
+            self._tiling.measured = self._plain
+        return self.running
+
     def _finest(self, image: Tensor, given: Tensor | None) -> Tensor:
-        made = self.generator(image) if given is None else self.generator(image, given)
-        return last(made).float()
+        network = self._network or self.generator
+        return last(network(image) if given is None else network(image, given)).float()
+
+    def _plain(self, image: Tensor, given: Tensor | None) -> Tensor:
+        return last(self.generator(image) if given is None else self.generator(image, given))
 
     def to(self, device: torch.device | str) -> Model:
-        """Move the networks to `device`."""
+        """Move the networks to `device`, where torch computes in float32 until `use` says something else."""
         self.generator.to(device)
+        self._network, self.running = None, engines.Running()
         if self.critic is not None:
             self.critic.to(device)
         return self

@@ -16,6 +16,7 @@ from restorekit.images import Degraded, floats
 from restorekit.memory import limited
 
 if TYPE_CHECKING:
+    from restorekit.engines import Running
     from restorekit.interfaces import Restorer
     from restorekit.methods import Method
     from restorekit.photos import Photo
@@ -36,6 +37,7 @@ class Treatment:
         self_ensemble: take the mean over flips and rotations.
         seed: of what the method draws, together with the picture's file name.
         memory: bytes that the process is to keep under; None is half of what is free.
+        running: what computes the method's network, and in which precision; None for a method without one of ours.
     """
 
     method: Method
@@ -47,6 +49,7 @@ class Treatment:
     self_ensemble: bool = False
     seed: int = 0
     memory: int | None = None
+    running: Running | None = None
 
     def apply(self, photo: Photo, name: str) -> Tensor:
         """The restored picture ``(1, C, scale·H, scale·W)``, on the processor: floats in [0, 1], or whole numbers as the photograph's.
@@ -80,6 +83,9 @@ def prepare(
     self_ensemble: bool = False,
     seed: int = 0,
     memory: int | None = None,
+    engine: str = "auto",
+    precision: str = "auto",
+    compiled: bool = False,
     registry: Registry | None = None,
 ) -> Treatment:
     """Build a method and read what it is told.
@@ -95,6 +101,9 @@ def prepare(
         self_ensemble: see `Treatment`.
         seed: see `Treatment`.
         memory: see `Treatment`.
+        engine: what computes the method's network, as `restorekit.engines.prepare` takes it.
+        precision: in which precision, likewise.
+        compiled: with ``torch.compile``.
         registry: where names are looked up; the installed parts if None.
 
     Raises:
@@ -115,7 +124,20 @@ def prepare(
         raise UserError(f"--self-ensemble: {method.label} works step by step, and would do so eight times; leave it out")
     if memory is not None and not method.restorer.tiled:
         raise UserError(f"--memory: {method.label} takes a picture as a whole, and however much memory that needs; leave it out")
-    return Treatment(method, place, params, missing, guides, strength, self_ensemble, seed, memory)
+    running = _running(method, engine, precision, compiled)
+    return Treatment(method, place, params, missing, guides, strength, self_ensemble, seed, memory, running)
+
+
+def _running(method: Method, engine: str, precision: str, compiled: bool) -> Running | None:
+    model = method.restorer.model
+    if model is not None and model.generator.consumes == "image":
+        running: Running = model.use(engine=engine, precision=precision, compiled=compiled)
+        return running
+    asked = {"--engine": engine != "auto", "--precision": precision != "auto", "--compile": compiled}
+    for option, given in asked.items():
+        if given:
+            raise UserError(f"{option}: {method.label} has no network that could be computed in another way; leave it out")
+    return None
 
 
 def read(source: Path) -> Photo:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import click
 
 from restorekit import __version__
-from restorekit.cli import benching, data, importing, learning, page, pictures, report, sampling, scaffolding, scoring
+from restorekit.cli import benching, data, exporting, importing, learning, page, pictures, report, sampling, scaffolding, scoring
 from restorekit.cli.common import COMMAND_LINE, Commands, debug_option, examples, execute, help_if_alone
 
 
@@ -42,6 +42,7 @@ for command in (
     data.data,
     learning.train,
     importing.import_checkpoint,
+    exporting.export,
     benching.bench,
     scaffolding.new_plugin,
 ):

@@ -182,6 +182,21 @@ def _a_format(ctx: click.Context, param: click.Parameter, value: str | None) -> 
 )
 @click.option("--strip", is_flag=True, help="Leave out EXIF, XMP and resolution, of clips metadata. The colour profile stays.")
 @existing_options
+@click.option(
+    "--engine",
+    type=click.Choice(["auto", "torch", "onnxruntime", "openvino"]),
+    default="auto",
+    show_default=True,
+    help="What computes the network; auto takes the fastest that is installed. Others than torch: pip install 'restorekit[openvino]'",
+)
+@click.option(
+    "--precision",
+    type=click.Choice(["auto", "fp32", "bf16", "fp16"]),
+    default="auto",
+    show_default=True,
+    help="Of the network; auto takes bf16 or fp16 where the device is faster with it and the result the same.",
+)
+@click.option("--compile", "compiled", is_flag=True, help="Compile the network first, with torch.compile: a minute, for large batches.")
 @device_option
 @seed_option
 @json_lines_option
@@ -205,6 +220,9 @@ def restore(
     strip: bool,
     skip_existing: bool,
     overwrite: bool,
+    engine: str,
+    precision: str,
+    compiled: bool,
     device: str,
     seed: int,
     as_json: bool,
@@ -242,8 +260,18 @@ def restore(
         self_ensemble=self_ensemble,
         seed=seed,
         memory=memory,
+        engine=engine,
+        precision=precision,
+        compiled=compiled,
     )
     method = treated.method
+    running_by = treated.running
+    if compiled and running_by is not None and not as_json:
+        click.echo(f"compiled in {running_by.seconds:.0f} s")
+    facts: dict[str, Any] = {"method": method.label, "engine": None, "precision": None}
+    if running_by is not None:
+        facts |= {"engine": running_by.engine, "precision": running_by.precision}
+        facts |= {"compiled_in": round(running_by.seconds, 1)} if compiled else {}
 
     def compute(job: batch.Job, photo: Photo) -> Tensor:
         if watched is not None:
@@ -264,7 +292,7 @@ def restore(
 
     with watching(method.restorer, method.label, every=save_every, animation=animation, pictures=len(jobs)) as watched:
         work = running.Work(compute, write, keeps_input=compare, clip=whole_clip)
-        return running.run(jobs, work, doing="restoring", facts={"method": method.label}, as_json=as_json, watching=watched)
+        return running.run(jobs, work, doing="restoring", facts=facts, as_json=as_json, watching=watched)
 
 
 def _compared(target: Path) -> Path:

@@ -100,7 +100,8 @@ def run(
                 for note in done.made.notes:
                     common.warn(f"{done.job.source}: {note}")
             if not as_json:
-                steps.say(f"{done.job.source} -> {done.job.target}  {width}×{height}{frames}, {row['seconds']:.1f} s")
+                by = f", {facts['engine']} {facts['precision']}" if facts.get("engine") else ""
+                steps.say(f"{done.job.source} -> {done.job.target}  {width}×{height}{frames}, {row['seconds']:.1f} s{by}")
         if as_json:
             common.emit_line(row)
         ended += 1

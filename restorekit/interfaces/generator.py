@@ -23,6 +23,10 @@ class Generator(nn.Module, ABC):
         latent: length Z of the latent vector; 0 for image generators.
         classes: how many class labels or styles `given` chooses from; 0 where it is no label.
         guided: whether `given` is a picture that guides it, such as a style, of any size.
+        portable: names of the submodules that do most of the work and take and give one tensor ``(N, C, H, W)`` of the image's height
+            and width; they can be left to another engine or computed in bf16, while what is around them stays in torch and float32.
+        exportable: whether all of it is operations on tensors, the same for every image, so that it can be written as one graph.
+        engine: what computes the `portable` ones fastest on a processor, where it is installed, as measured.
     """
 
     consumes: Literal["image", "latent"] = "image"
@@ -33,6 +37,9 @@ class Generator(nn.Module, ABC):
     latent: int = 0
     classes: int = 0
     guided: bool = False
+    portable: tuple[str, ...] = ()
+    exportable: bool = True
+    engine: Literal["torch", "onnxruntime", "openvino"] = "torch"
 
     @abstractmethod
     def forward(self, x: Tensor, given: Tensor | None = None) -> Tensor | tuple[Tensor, ...]:

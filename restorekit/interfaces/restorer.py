@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Self
+from typing import Any, Self
 
 import torch
 from torch import Tensor
@@ -45,6 +45,7 @@ class Restorer(ABC):
         iterative: whether it calls `report` after each of its steps.
         tiled: whether it works through large images in tiles, as `rk.Model.restore` does: it keeps to a given memory, and takes
             the image also as whole numbers (`images.LEVELS`), of which it makes the same, rounded to such or not.
+        model: the `restorekit.Model` that does the work, where there is one; core then chooses its engine and precision.
     """
 
     uses: frozenset[str] = frozenset()
@@ -52,6 +53,7 @@ class Restorer(ABC):
     iterative: bool = False
     tiled: bool = False
     listener: Listener | None = None
+    model: Any = None
 
     @abstractmethod
     def restore(self, degraded: Degraded) -> Tensor:

@@ -83,6 +83,7 @@ class Compact(Generator):
         self.size = SizeRule(minimum=multiple if psf is None else max(32, multiple), multiple_of=multiple)
         self.channels = channels
         self.local = not attention and psf is None
+        self.exportable = psf is None
         self.psf, self.strengths = psf, strengths
         network = functools.partial(UNet, width=width, blocks=blocks, middle=middle, attention=attention)
         if psf is None:
@@ -91,6 +92,7 @@ class Compact(Generator):
             networks = [network((2 + len(strengths)) * channels, channels + 1)]
             networks += [network((3 + len(strengths)) * channels, channels) for _ in range(stages - 1)]
         self.networks = nn.ModuleList(networks)
+        self.portable = tuple(f"networks.{stage}" for stage in range(stages))
         self.refinements = nn.ModuleList(Refinement() for _ in range(stages - 1 if refine else 0))
 
     def forward(self, x: Tensor, given: Tensor | None = None) -> Tensor:
@@ -152,7 +154,8 @@ class UNet(nn.Module):
 
     def forward(self, maps: Tensor) -> Tensor:
         """From ``(N, given, H, W)`` to ``(N, made, H, W)``."""
-        features = self.stem(F.pixel_unshuffle(maps, 2))
+        # The norm wants the channels of a pixel side by side; convolutions are as fast so, or faster.
+        features = self.stem(F.pixel_unshuffle(maps, 2).contiguous(memory_format=torch.channels_last))
         skips = []
         for blocks, down in zip(self.encoder, self.down, strict=True):
             features = blocks(features)

@@ -37,6 +37,8 @@ class ResNet(Generator):
     """
 
     size = SizeRule(minimum=16, multiple_of=4)
+    portable = ("body",)
+    engine = "openvino"
 
     def __init__(
         self,
