@@ -47,7 +47,7 @@ leaderboard: $(INSTALLED) ## make the pages and the README's table from the comm
 	$(BIN)/python benchmarks/leaderboard.py
 
 docs: $(VENV)/.docs ## build the documentation into build/site
-	$(BIN)/python -m mkdocs build --strict --config-file docs/mkdocs.yml
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --config-file docs/mkdocs.yml
 
 $(VENV)/.docs: $(INSTALLED)
 	$(BIN)/python -m pip install --disable-pip-version-check -e '.[docs]'

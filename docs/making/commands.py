@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import re
 
 import click
@@ -39,16 +40,16 @@ def _command(command: click.Command, path: tuple[str, ...], level: int) -> str:
     context = click.Context(command, info_name=" ".join(path), **CONTEXT)  # type: ignore[arg-type]
     usage = " ".join([*path, *command.collect_usage_pieces(context)])
     mark = "#" * level
-    pieces = [f"{mark} restorekit {' '.join(path[1:])}", _prose(command.help or ""), f"```text\n{usage}\n```"]
+    pieces = [f"{mark} restorekit {' '.join(path[1:])}", _prose(inspect.cleandoc(command.help or "")), f"```text\n{usage}\n```"]
     if isinstance(command, Commands):
         pieces += [_command(below, (*path, name), level + 1) for name, below in command.commands.items()]
         return "\n\n".join(pieces) + "\n"
     options = [parameter for parameter in command.params if isinstance(parameter, click.Option) and not parameter.hidden]
     rows = ["| option | | default |", "|---|---|---|"]
     for option in options:
-        names = ", ".join(f"`{name}`" for name in (*option.opts, *option.secondary_opts))
-        value = "" if option.is_flag else f" `{_value(option, context)}`"
-        rows.append(f"| {names}{_cell(value)} | {_cell(option.help or '')} | {_default(option)} |")
+        names = ", ".join((*option.opts, *option.secondary_opts))
+        value = "" if option.is_flag else f" {_value(option, context)}"
+        rows.append(f"| `{names}{value}` | {_cell(option.help or '')} | {_default(option)} |")
     pieces.append("\n".join(rows))
     if shown := examples(command):
         pieces.append("```sh\n" + "\n".join(shown) + "\n```")

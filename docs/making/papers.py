@@ -18,7 +18,7 @@ PAGES = "docs/pages"
 
 COPIED = (".jpg", ".jpeg", ".png", ".gif", ".svg", ".webp", ".html")
 
-LINK = re.compile(r"(?P<before>(?P<bang>!?)\[(?P<words>[^\]\n]*)\]\()(?P<target>[^)\s]+)\)")
+LINK = re.compile(r"(?P<before>(?P<bang>!?)\[(?P<words>[^\]]*)\]\()(?P<target>[^)\s]+)\)")
 
 
 @dataclass(frozen=True)
@@ -89,8 +89,8 @@ def _boards(root: Path, boards: dict[str, str]) -> str:
     ]
     for where, title in boards.items():
         name = PurePosixPath(where).stem
-        page = f"../../benchmarks/results/{name}/leaderboard.html"
-        lines.append(f"| `{title}` | [table]({name}.md) | [page]({posixpath.join('../../..', page)}) |")
+        page = f"../../../../benchmarks/results/{name}/leaderboard.html"
+        lines.append(f"| `{title}` | [table]({name}.md) | [page]({page}) |")
     return "\n".join(lines) + "\n"
 
 

@@ -7,6 +7,7 @@ a key of the source that made it. The photographs are those inside scikit-image.
 from __future__ import annotations
 
 import base64
+import copy
 import hashlib
 import html
 import importlib
@@ -123,14 +124,16 @@ class Artist:
     def _build(self, part: RegisteredPart) -> tuple[Any, str] | None:
         """The part and, in words, the options that it was built with; None where it needs a file."""
         options = self.options.get(part.kind, {}).get(part.name)
-        needs = any(option.required for option in config.options_of(part.load()).values())
-        if options is None and (needs or getattr(part.load(), "downloads", False) or self._reads_weights(part)):
-            if not isinstance(part.part.example, Mapping):
-                return None
+        if options is None and not getattr(part.load(), "downloads", False) and not self._reads_weights(part):
+            try:
+                return config.build(part, {}, registry=self.registry), "with its defaults"
+            except UserError:  # an option must be given
+                pass
+        if options is None:
             options = part.part.example
-        options = options or {}
-        words = "with its defaults" if not options else f"with <code>{html.escape(_flow(options))}</code>"
-        return config.build(part, options, registry=self.registry), words
+        if not isinstance(options, Mapping):
+            return None
+        return config.build(part, options, registry=self.registry), f"with <code>{html.escape(_flow(options))}</code>"
 
     def _reads_weights(self, part: RegisteredPart) -> bool:
         """Whether the part holds, by default, a network whose weights would be downloaded."""
@@ -250,17 +253,17 @@ class Artist:
             return None
         metric, words = built
         target = torch.cat(
-            [scene(name, y, x, 64) for name in ("chelsea", "coffee", "astronaut") for y in (0, 90, 180) for x in (40, 130, 220)]
+            [scene(name, y, x, 64) for name in ("chelsea", "coffee", "astronaut") for y, x in ((0, 40), (90, 130), (180, 220))]
         )
 
         def score(images: Tensor) -> float:
-            fresh = config.build(part, self.options.get(part.kind, {}).get(part.name) or part.part.example, registry=self.registry)
+            fresh = copy.deepcopy(metric)
             fresh.update(images, target if fresh.needs_target else None)
             return float(fresh.compute())
 
         lines = self._under_damage(part, score, target)
         better = "Higher" if metric.higher_is_better else "Lower"
-        caption = f"A set of 27 pieces of photographs against itself damaged, {words}. {better} is better."
+        caption = f"Nine pieces of photographs against themselves damaged, {words}. {better} is better."
         return _figure(charts.chart(lines, across="strength of the damage", up=part.name), caption)
 
     def _loss(self, part: RegisteredPart) -> Drawing | None:
@@ -375,7 +378,7 @@ class _Brightness(torch.nn.Module):
         return (10 * (image.mean(dim=(1, 2, 3)) - 0.5).reshape(-1, 1, 1, 1),)
 
 
-def scene(name: str = "chelsea", top: int = 22, left: int = 96, side: int = SIDE) -> Tensor:
+def scene(name: str = "astronaut", top: int = 0, left: int = 100, side: int = SIDE) -> Tensor:
     """A square of a photograph inside scikit-image, ``(1, 3, side, side)``."""
     image = photos.bundled_photo(name).image[:, :, top : top + side, left : left + side]
     return image.expand(-1, 3, -1, -1).clone()

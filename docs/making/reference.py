@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ast
 import importlib
+import inspect
 
 MODULES = {
     "restorekit": "What `import restorekit as rk` gives. Names are resolved on first use, so that importing it imports no torch.",
@@ -21,13 +23,18 @@ def pages() -> dict[str, tuple[str, str]]:
 
 
 def public(module: str) -> list[str]:
-    """The public names of a module, in its own order where it has no list of them."""
+    """The public names of a module: its list of them, or else what it defines itself, in its own order."""
     loaded = importlib.import_module(module)
     listed = getattr(loaded, "__all__", None)
     if listed is not None:
         return [name for name in listed if not name.startswith("__")]
-    own = [name for name, value in vars(loaded).items() if getattr(value, "__module__", "") == module or name.isupper()]
-    return [name for name in own if not name.startswith("_")]
+    names = []
+    for node in ast.parse(inspect.getsource(loaded)).body:
+        if isinstance(node, ast.ClassDef | ast.FunctionDef):
+            names.append(node.name)
+        elif isinstance(node, ast.Assign):
+            names += [target.id for target in node.targets if isinstance(target, ast.Name)]
+    return [name for name in names if not name.startswith("_")]
 
 
 def _page(module: str, words: str) -> str:

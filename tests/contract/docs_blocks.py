@@ -126,7 +126,7 @@ def _command(words: Sequence[str], registry: Registry) -> list[str]:
         targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
         return [f"no target {word}" for word in arguments if "=" not in word and word not in targets]
     if program in ("pip", "python") and "install" in arguments:
-        return _requirements([word for word in arguments[arguments.index("install") + 1 :] if not word.startswith("-") and word != "."])
+        return _requirements([word for word in arguments[arguments.index("install") + 1 :] if word[0] not in "-."])
     if program == "python":
         return _script(arguments)
     return [] if program in UNCHECKED else [f"{program}: not a program that documents use"]
@@ -201,7 +201,7 @@ def _parts(command: str, given: Mapping[str, Any], registry: Registry) -> list[s
         named += [("restorer", name, False) for name in (*given["methods"], *given["more"])]
         named.append(("suite", given["suite"], False))
     elif command == "info":
-        if "." not in given["name"]:
+        if "." not in given["name"] and "mine/" not in given["name"]:  # not a file, nor a part that a document writes
             registry.named(given["name"])
         return []
     problems = []
