@@ -6,6 +6,7 @@ import copy
 import importlib.util
 import itertools
 import math
+import sys
 import time
 import warnings
 from collections.abc import Callable
@@ -280,6 +281,7 @@ class _OpenVino(nn.Module):
 
     def __init__(self, module: nn.Module, example: tuple[Tensor, ...], precision: str) -> None:
         super().__init__()
+        sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type] # with it OpenVINO tells Google what it converts
         import openvino
 
         shapes = [openvino.PartialShape([-1, value.shape[1], -1, -1] if value.ndim == 4 else [-1, *value.shape[1:]]) for value in example]
