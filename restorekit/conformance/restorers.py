@@ -10,7 +10,7 @@ from torch import Tensor
 from restorekit.conformance.probes import degraded
 from restorekit.conformance.subject import Check, Failed, Skipped, Subject
 from restorekit.errors import ImageError
-from restorekit.images import Degraded
+from restorekit.images import Degraded, floats, whole_numbers
 from restorekit.interfaces import Restorer
 
 TOLERANCE = 1e-6
@@ -126,6 +126,23 @@ def needs_are_explained(subject: Subject) -> None:
             raise Failed(f"without {name}: {type(fault).__name__}: {fault}", f'read it with degraded.need("{name}")') from fault
 
 
+def whole_numbers_give_the_same(subject: Subject) -> None:
+    """Of the image as whole numbers, which ``tiled`` declares to take, it makes what it makes of floats."""
+    restorer: Restorer = subject.build()
+    if not restorer.tiled:
+        raise Skipped("declares tiled = False")
+    given = _known(restorer).only(restorer.uses)
+    levels = whole_numbers(given.image, torch.uint8)
+    advice = "hand the image to rk.Model.restore as it comes, or set tiled = False"
+    try:
+        made = restorer.restore(replace(given, image=levels))
+    except Exception as fault:
+        raise Failed(f"{type(fault).__name__}: {fault}", advice) from fault
+    expected = whole_numbers(restorer.restore(replace(given, image=floats(levels))), torch.uint8)
+    if (made.dtype != torch.uint8 and not made.is_floating_point()) or not torch.equal(whole_numbers(made, torch.uint8), expected):
+        raise Failed(f"another result, of type {made.dtype}", advice)
+
+
 RESTORER: tuple[Check, ...] = (
     result_is_an_image,
     input_is_not_modified,
@@ -133,4 +150,5 @@ RESTORER: tuple[Check, ...] = (
     uses_nothing_undeclared,
     uses_everything_declared,
     needs_are_explained,
+    whole_numbers_give_the_same,
 )

@@ -189,6 +189,12 @@ def test_where_memory_runs_out_tiles_are_halved(monkeypatch: pytest.MonkeyPatch)
         model(Blur(most=100)).restore(image)
 
 
+def test_torchs_own_error_is_known_to_be_of_memory() -> None:
+    with pytest.raises(RuntimeError) as caught:
+        torch.empty(1 << 50, dtype=torch.uint8)
+    assert memory.ran_out(caught.value)
+
+
 def test_a_fault_that_is_not_of_memory_is_not_tried_again() -> None:
     class Broken(Blur):
         def forward(self, x: Tensor, given: Tensor | None = None) -> Tensor:

@@ -200,5 +200,7 @@ def _degradations_and_scores() -> Iterator[Part]:
         ("uses-nothing-undeclared--needs", "NeedsUndeclared"),
         ("uses-everything-declared", "PretendsToSee"),
         ("needs-are-explained", "BareKey"),
+        ("whole-numbers-give-the-same", "TakesLevelsForFloats"),
+        ("whole-numbers-give-the-same--refuses", "RefusesLevels"),
     ):
         yield part("restorer", name, f"restorers:{target}")

@@ -53,3 +53,17 @@ class BareKey(Restorer):
 
     def restore(self, degraded):
         return (degraded.image * degraded.params["psf"][:, :1, :1, None]).clamp(0, 1)
+
+
+class TakesLevelsForFloats(Restorer):
+    tiled = True
+
+    def restore(self, degraded):
+        return degraded.image.float().clamp(0, 1)
+
+
+class RefusesLevels(Restorer):
+    tiled = True
+
+    def restore(self, degraded):
+        return degraded.image.sqrt().square()
