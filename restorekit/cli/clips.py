@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import signal
+import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -66,7 +69,7 @@ def restore(
 
     Raises:
         UserError: see `clips.convert` and `Treatment.apply`.
-        KeyboardInterrupt: after Ctrl-C.
+        KeyboardInterrupt: after Ctrl-C or SIGTERM; nothing is left of the clip.
     """
     from restorekit import clips, comparison, files
     from restorekit.photos import Photo
@@ -93,7 +96,21 @@ def restore(
         tell(f"{rate:.2f} frames/s  restoring {job.source.name}: frame {number}{of}", min(1.0, number / said.frames) if said.frames else 0)
         return restored
 
-    made = clips.convert(job.source, job.target, change, quality=quality, strip=strip)
+    with _ended_as_by_ctrl_c():
+        made = clips.convert(job.source, job.target, change, quality=quality, strip=strip)
     if compared is not None and shown is not None:
         files.write(compared, shown)
     return made
+
+
+@contextmanager
+def _ended_as_by_ctrl_c() -> Iterator[None]:
+    """SIGTERM, which `timeout` and batch systems send, cleans up too, where it would end the process at once."""
+    if threading.current_thread() is not threading.main_thread() or signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL:
+        yield
+        return
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)

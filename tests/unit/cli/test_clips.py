@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import importlib.util
+import os
+import signal
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,7 +13,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from restorekit import encoders, yuv
+from restorekit import encoders, treatment, yuv
+from restorekit.photos import Photo
 
 from ..clip_files import write_clip  # noqa: TID252
 
@@ -114,6 +117,16 @@ def test_without_the_library(run: Run, clip: Path, photo: Path, tmp_path: Path, 
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["cat.png"]
 
 
-def test_interrupted(run: Run, clip: Path, tmp_path: Path) -> None:
+def test_interrupted(run: Run, clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert run("restore", clip, "-o", tmp_path / "o.mp4", "--with", "test/interrupted").code == 130
     assert [path.name for path in tmp_path.iterdir()] == ["clip.mp4"]
+
+    def killed(self: treatment.Treatment, photo: Photo, name: str) -> Tensor:
+        if any(path.name.endswith(".part") for path in tmp_path.iterdir()):  # from the second frame on
+            os.kill(os.getpid(), signal.SIGTERM)
+        return photo.image
+
+    monkeypatch.setattr(treatment.Treatment, "apply", killed)
+    assert run("restore", clip, "-o", tmp_path / "o.mp4", "--with", "test/negative").code == 130
+    assert [path.name for path in tmp_path.iterdir()] == ["clip.mp4"]
+    assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
