@@ -13,7 +13,7 @@ from pathlib import Path
 from restorekit.discovery import NAME
 from restorekit.errors import UnknownName, UserError, did_you_mean
 from restorekit.hooks import INTERFACES, KINDS
-from restorekit.registries import Registry
+from restorekit.registries import PluginInfo, PluginProblem, Registry
 from restorekit.scaffolding.kinds import SKETCHES
 
 SUFFIX = ".txt"
@@ -72,7 +72,8 @@ def _check_name(name: str, registry: Registry) -> None:
             f"{name!r} cannot be a namespace: lower-case letters, digits, '-', '_' and '.', a letter or digit first and last, "
             f"{LONGEST} characters at most.{instead}"
         )
-    for plugin in (*registry.plugins, *registry.problems):
+    known: list[PluginInfo | PluginProblem] = [*registry.plugins, *registry.problems]
+    for plugin in known:
         if _package(plugin.namespace) == _package(name) or plugin.namespace == name:
             raise UserError(
                 f"the namespace {plugin.namespace} is taken by {plugin.distribution} {plugin.version}; two plugins of one name do "

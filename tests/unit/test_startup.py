@@ -40,6 +40,7 @@ def heavy(found: dict) -> list[str]:
         (["list", "loss", "--json"], "core/l1"),
         (["plugins"], "core"),
         (["restore", "--help"], "--with"),
+        (["new-plugin", "--help"], "--kind"),
     ],
     ids=" ".join,
 )
