@@ -8,10 +8,11 @@ DEVICES ?= 2
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
+UI := $(VENV)/ui
 PLUGINS := $(patsubst %/pyproject.toml,%,$(wildcard plugins/*/pyproject.toml))
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-slow results leaderboard docs lint clean
+.PHONY: help install demo test test-slow test-ui results leaderboard docs lint clean
 
 help: ## show this list
 	@grep -E '^[a-z-]+:.*## ' $(firstword $(MAKEFILE_LIST)) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 20
@@ -35,6 +36,15 @@ test: $(INSTALLED) ## run the tests
 
 test-slow: $(INSTALLED) ## run the tests that take minutes
 	$(BIN)/python -m pytest -m slow
+
+test-ui: $(UI)/.installed ## run the tests of the page of restorekit ui, in an environment of its own: Gradio wants an older Pillow
+	$(UI)/bin/python -m pytest tests/unit/ui
+
+$(UI)/.installed: $(INSTALLED)
+	$(PYTHON) -m venv --without-pip $(UI)
+	echo 'import site; site.addsitedir("$(abspath $(VENV))/'$$(cd $(VENV) && echo lib/python*/site-packages)'")' > $$(echo $(UI)/lib/python*/site-packages)/shared.pth
+	$(BIN)/python -m pip --python $(UI)/bin/python install --disable-pip-version-check -e '.[ui]'
+	@touch $@
 
 results: $(INSTALLED) ## measure all methods on the suites that run here, and take the results in: make results SUITES=photos
 	@for suite in $(SUITES); do \
