@@ -41,7 +41,7 @@ test-ui: $(UI)/.installed ## run the tests of the page of restorekit ui, in an e
 	$(UI)/bin/python -m pytest tests/unit/ui
 
 $(UI)/.installed: $(INSTALLED)
-	$(PYTHON) -m venv --without-pip $(UI)
+	$(BIN)/python -m venv --without-pip $(UI)
 	echo 'import site; site.addsitedir("$(abspath $(VENV))/'$$(cd $(VENV) && echo lib/python*/site-packages)'")' > $$(echo $(UI)/lib/python*/site-packages)/shared.pth
 	$(BIN)/python -m pip --python $(UI)/bin/python install --disable-pip-version-check -e '.[ui]'
 	@touch $@
