@@ -4,7 +4,7 @@ A comment directly above a block says how it is tested where it is not simply ru
 
     <!-- test: slow -->                            checked; run by `make test-slow`
     <!-- test: slow --set train.steps=1 -->        the same, with these added to each ``restorekit train``
-    <!-- test: run 2000=1 -->                      run, with the one in place of the other
+    <!-- test: slow 2000=1 -->                     the same for Python, with the one in place of the other
     <!-- test: parse, needs four GPUs -->          checked only, for the reason given
 """
 
