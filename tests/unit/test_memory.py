@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from restorekit import photos
+import restorekit as rk
+from restorekit import config, discovery, photos
 
 resource = pytest.importorskip("resource", reason="the peak of a process is told on Unix only")
 
@@ -55,3 +56,33 @@ def test_a_limit_holds_that_the_picture_in_floats_would_exceed(tmp_path: Path) -
     told = json.loads(made.stdout)
     assert told["peak"] <= told["limit"], told
     assert photos.read(target).image.shape == photos.read(source).image.shape
+
+
+RUNS = """
+import resource, sys
+from restorekit.cli import main
+code = main(sys.argv[1:])
+print("peak", resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024), file=sys.stderr)
+sys.exit(code)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("shipped", [False, True], ids=["a local network", "the shipped model"])
+def test_fifty_megapixels_in_two_gigabytes(shipped: bool, tmp_path: Path) -> None:
+    """The whole process, from the start of Python to the written JPEG."""
+    source, target = enlarged(tmp_path / "large.jpg", 50.1), tmp_path / "out.jpg"
+    options = []
+    if not shipped:
+        spec = {"part": "deblurgan/compact", "width": 8, "blocks": [0], "middle": 1, "attention": False}
+        network = config.build_spec("generator", spec, registry=discovery.registry(), where="")
+        options = ["--with", str(rk.Model(network, rk.recipe({"generator": spec})).save(tmp_path / "local.safetensors"))]
+    made = subprocess.run(
+        [sys.executable, "-c", RUNS, "restore", str(source), "-o", str(target), "--memory", "2G", "--device", "cpu", *options],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert made.returncode == 0, made.stderr
+    assert int(made.stderr.split("peak")[1]) < 2 << 30
+    assert photos.read(target, whole_numbers=True).image.shape == photos.read(source, whole_numbers=True).image.shape
