@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import ipaddress
 import os
+import signal
 import socket
 import tempfile
 import threading
@@ -104,7 +105,7 @@ def serve(settings: Settings, ready: Callable[[str], None]) -> None:
                 ws="none",
             )
         )
-        with _sweeping(store), contextlib.suppress(KeyboardInterrupt):  # the way to end it
+        with _sweeping(store), _ended_by_sigterm_too(), contextlib.suppress(KeyboardInterrupt):  # the way to end it
             asyncio.run(_run(server, [listener], lambda: ready(f"http://{shown}:{port}/")))
         store.stop_all()
 
@@ -200,6 +201,19 @@ def _sweeping(store: Store) -> Iterator[None]:
         yield
     finally:
         ended.set()
+
+
+@contextlib.contextmanager
+def _ended_by_sigterm_too() -> Iterator[None]:
+    """Take SIGTERM for Ctrl-C, so that the folder goes: uvicorn raises it once more when it has ended."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 async def _run(server: Any, sockets: list[socket.socket], ready: Callable[[], None]) -> None:

@@ -36,9 +36,10 @@ class Server:
     said: list[str]
 
 
-def started(*options: str) -> Iterator[Server]:
+def started(folder: Path, *options: str) -> Iterator[Server]:
+    """A server whose temporary files are in `folder`, from which they go when it ends."""
     command = [sys.executable, "-m", "restorekit", "ui", "--port", "0", "--device", "cpu", *options]
-    environment = {**os.environ, "PYTHONUNBUFFERED": "1", "OMP_NUM_THREADS": "1"}
+    environment = {**os.environ, "PYTHONUNBUFFERED": "1", "OMP_NUM_THREADS": "1", "TMPDIR": str(folder)}
     said: list[str] = []
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment) as process:
         assert process.stdout is not None
@@ -51,14 +52,15 @@ def started(*options: str) -> Iterator[Server]:
             yield Server(line.split()[4].rstrip("/"), said)
         finally:
             process.terminate()
-            process.wait()
+            code = process.wait()
             reader.join()
+        assert (code, list(folder.glob("restorekit-ui-*"))) == (0, [])
 
 
 @pytest.fixture(scope="package")
-def server() -> Iterator[Server]:
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     pytest.importorskip("gradio", reason="needs Gradio: pip install 'restorekit[ui]'")
-    yield from started("--max-size", "1M", "--max-pixels", "1000000", "--rate", "1000")
+    yield from started(tmp_path_factory.mktemp("server"), "--max-size", "1M", "--max-pixels", "1000000", "--rate", "1000")
 
 
 @pytest.fixture(scope="package")
