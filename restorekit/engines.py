@@ -24,8 +24,9 @@ ENGINES = ("auto", "torch", "onnxruntime", "openvino")
 PRECISIONS = ("auto", "fp32", "bf16", "fp16")
 TYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
-LIKE = 50.0
-"""Decibels at least between what torch in float32 and something faster make of a probe, for `auto` to take the latter."""
+LIKE = 55.0
+"""Decibels at least between what torch in float32 and something faster make of a probe, for `auto` to take the latter. Rounding that is
+independent of the error of a restored picture of 30 dB then costs it 0.014 dB, and one of 38 dB 0.09 dB."""
 
 WRONG = 30.0
 """The same for an engine that was asked for by name; below, its graph is not that of the network."""
@@ -227,14 +228,16 @@ def _examples(generator: Generator, names: tuple[str, ...]) -> dict[str, tuple[T
 
 
 def _probe(generator: Generator, sides: tuple[int, int], device: torch.device, n: int = 1) -> tuple[Tensor, ...]:
-    """A picture of soft edges and some noise, the same each time, and what the generator is conditioned on."""
+    """A picture with the spectrum of photographs, the same each time, and what the generator is conditioned on."""
     drawn = torch.Generator().manual_seed(0)
     height, width = generator.size.fixed or (max(side, generator.size.minimum) for side in sides)
     down, right = generator.size.padding(height, width)
     height, width = height + down, width + right
-    coarse = torch.rand(n, generator.channels, max(2, height // 12), max(2, width // 12), generator=drawn)
-    image = nn.functional.interpolate(coarse, (height, width), mode="bilinear", align_corners=False).sub(0.5).mul(6).sigmoid()
-    image = (image + 0.01 * torch.randn(image.shape, generator=drawn)).clamp(0, 1).to(device)
+    frequency = (torch.fft.fftfreq(height)[:, None].square() + torch.fft.rfftfreq(width).square()).sqrt()
+    frequency[0, 0] = math.inf
+    noise = torch.fft.rfft2(torch.randn(n, generator.channels, height, width, generator=drawn))
+    image = torch.fft.irfft2(noise / frequency, s=(height, width))
+    image = (0.5 + 0.2 * image / image.std()).clamp(0, 1).to(device)
     if generator.guided:
         return image, torch.rand(n, 3, 64, 64, generator=drawn).to(device)
     return (image, torch.arange(n, device=device) % generator.classes) if generator.classes else (image,)

@@ -44,7 +44,8 @@ class Deconvolution:
     def sharpen(self, image: Tensor, strengths: tuple[float, ...]) -> list[Tensor]:
         """The Wiener filter of each strength: its regularisation, on the squared Laplacian plus 1 %."""
         explained = self.transfer.conj() * self._spectrum(image)
-        return [self._image(explained / (self.power + strength * self.rough)) for strength in strengths]
+        # Torch divides by complex numbers only, slower than it multiplies.
+        return [self._image(explained * (self.power + strength * self.rough).reciprocal()) for strength in strengths]
 
     def _spectrum(self, image: Tensor) -> Tensor:
         spectrum: Tensor = torch.fft.rfft2(F.pad(image, self.frame, mode="reflect"))

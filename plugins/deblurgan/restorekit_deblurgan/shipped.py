@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from importlib.resources import files
 from pathlib import Path
 from typing import Annotated, Self
@@ -13,6 +14,9 @@ from torch import Tensor
 import restorekit
 from restorekit.images import Degraded
 from restorekit.interfaces import Restorer
+
+OVERLAP = 64
+"""Pixels that neighbouring windows share (`restorekit.Model.restore`)."""
 
 
 class Packaged(Restorer):
@@ -47,7 +51,8 @@ class Shipped(Packaged):
     Args:
         window: side of the windows that a larger picture is restored in, in pixels, each with a PSF of its own: in a
             photograph the blur differs from place to place, and one PSF for all of it leaves ripples where it does not fit.
-            Pictures up to one and a half times as long and high are restored as a whole; null always does that, and is faster.
+            They are up to one and a half times as large where fewer pixels are then restored twice; pictures that fit into one
+            are restored as a whole, and null always does that, and is faster.
     """
 
     weights = "shipped.safetensors"
@@ -59,8 +64,19 @@ class Shipped(Packaged):
     def restore(self, degraded: Degraded) -> Tensor:
         """The restored image, same size."""
         image = degraded.image
-        small = self.window is None or max(image.shape[-2:]) <= 1.5 * self.window
-        return self.model.restore(image, tile=None if small else self.window)
+        height, width = image.shape[-2:]
+        small = self.window is None or max(height, width) <= 1.5 * self.window
+        return self.model.restore(image, tile=None if small or self.window is None else _side(self.window, height, width))
+
+
+def _side(window: int, height: int, width: int) -> int:
+    """Of the sides from `window` to half as much again the one with which windows that overlap have the fewest pixels."""
+
+    def pixels(side: int) -> int:
+        counts = [max(1, math.ceil((length - OVERLAP) / (side - OVERLAP))) for length in (height, width)]
+        return math.prod(counts) * min(side, height) * min(side, width)
+
+    return min(range(window, window * 3 // 2 + 1, 8), key=pixels)
 
 
 class Denoise(Packaged):
