@@ -94,7 +94,7 @@ def test_grey_stays_grey(model: rk.Model) -> None:
         (torch.zeros(3, 32, 32), "expected a tensor"),
         (torch.full((1, 3, 32, 32), 255.0), "expected \\[0, 1\\]"),
         (torch.full((1, 3, 32, 32), float("nan")), "expected \\[0, 1\\]"),
-        (torch.zeros(1, 3, 32, 32, dtype=torch.uint8), "divide by 255"),
+        (torch.zeros(1, 3, 32, 32, dtype=torch.int64), "divide by 255"),
         (torch.zeros(1, 3, 2, 32), "needs at least 4×4"),
         (torch.zeros(1, 4, 32, 32), "expected 3 channels"),
         ("photo.jpg", "expected a tensor .* or a PIL image, got str"),
