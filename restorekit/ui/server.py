@@ -20,7 +20,7 @@ from restorekit.errors import MissingPackage, UserError
 from restorekit.ui import forms
 from restorekit.ui.guard import RESULT, Guard, Limits
 from restorekit.ui.store import Store
-from restorekit.ui.work import Rules
+from restorekit.ui.work import Rules, listen
 
 CONNECTIONS = 200
 """Most connections at the same time; a page that is open holds two."""
@@ -85,6 +85,7 @@ def serve(settings: Settings, ready: Callable[[str], None]) -> None:
     except ImportError as cause:
         raise MissingPackage("the page is made with Gradio", "gradio", "ui") from cause
     devices.pick(settings.rules.device)
+    listen()
     catalogue = forms.catalogue(discovery.registry(), _reads(settings.models), accept_models=is_loopback(settings.host))
     with _listening(settings.host, settings.port) as listener, tempfile.TemporaryDirectory(prefix="restorekit-ui-") as folder:
         store = Store(Path(folder).resolve())

@@ -5,7 +5,9 @@ from __future__ import annotations
 import contextlib
 import shlex
 import time
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
 
     from restorekit.interfaces import Iteration
     from restorekit.photos import Photo
+    from restorekit.treatment import Treatment
     from restorekit.ui.forms import Offer
 
 PREVIEW = 1600
@@ -36,6 +39,8 @@ EXAMPLE = "coffee"
 
 SHAKE: list[dict[str, Any]] = [{"part": "core/camera-shake", "length": 14.0}, {"part": "core/gaussian-noise", "sigma": 0.01}]
 """What has been done to it."""
+
+_told: ContextVar[list[str] | None] = ContextVar("told", default=None)
 
 DESCRIBED = {0x010E: "description", 0x010F: "made by", 0x0110: "camera", 0x013B: "by", 0x8298: "©"}
 """EXIF tags that are shown."""
@@ -143,22 +148,11 @@ def restore(wish: Wish, folder: Path, rules: Rules, listener: Callable[[Iteratio
                 refuse_large(upload.path, rules.pixels)
         _refuse_archive(wish.psf, rules.pixels)
         start = time.perf_counter()
-        photo = treatment.read(wish.picture.path)
-        treated = treatment.prepare(
-            _method(wish),
-            wish.settings,
-            psf=None if wish.psf is None else wish.psf.path,
-            mask=None if wish.mask is None else wish.mask.path,
-            reference=[upload.path for upload in wish.references],
-            device=rules.device,
-            strength=wish.strength,
-            self_ensemble=wish.self_ensemble,
-            seed=wish.seed,
-        )
-        treated = replace(treated, memory=rules.memory if treated.method.restorer.tiled else None)
-        if treated.method.restorer.iterative:
-            treated.method.restorer.listener = listener
-        restored = treated.apply(photo, wish.picture.name)
+        with _heard() as warned:
+            photo, treated = treatment.read(wish.picture.path), _prepared(wish, rules)
+            if treated.method.restorer.iterative:
+                treated.method.restorer.listener = listener
+            restored = treated.apply(photo, wish.picture.name)
         suffix = wish.suffix or own_suffix(wish.picture.name, photo)
         name = f"{Path(wish.picture.name).stem}-restored{suffix}"
         file = photos.write(folder / f"result{suffix}", restored, like=photo.stripped() if wish.strip else photo)
@@ -169,7 +163,22 @@ def restore(wish: Wish, folder: Path, rules: Rules, listener: Callable[[Iteratio
             f"{treated.method.label}, {time.perf_counter() - start:.1f} s on {treated.device.type}",
             f"{width}×{height} pixels, {photos.FORMATS[suffix]}, {file.stat().st_size / 1024:,.0f} kB",
         )
-        return Done(file, name, before, after, size, facts, command(wish, name))
+        return Done(file, name, before, after, size, (*facts, *(_named(line, wish.uploads) for line in warned)), command(wish, name))
+
+
+def _prepared(wish: Wish, rules: Rules) -> Treatment:
+    treated = treatment.prepare(
+        _method(wish),
+        wish.settings,
+        psf=None if wish.psf is None else wish.psf.path,
+        mask=None if wish.mask is None else wish.mask.path,
+        reference=[upload.path for upload in wish.references],
+        device=rules.device,
+        strength=wish.strength,
+        self_ensemble=wish.self_ensemble,
+        seed=wish.seed,
+    )
+    return replace(treated, memory=rules.memory if treated.method.restorer.tiled else None)
 
 
 def _method(wish: Wish) -> str:
@@ -184,6 +193,31 @@ def _method(wish: Wish) -> str:
     header = modelfile.read_header(wish.model.path)
     forms.refuse_paths("generator", header.recipe.content.get("generator"), discovery.registry(), "generator")
     return str(wish.model.path)
+
+
+def listen() -> None:
+    """Let people hear warnings, and each of them: of the whole process, whose own way to show them stays."""
+    before = warnings.showwarning
+
+    def show(message: Warning | str, category: type[Warning], *where: Any, **more: Any) -> None:
+        before(message, category, *where, **more)
+        told = _told.get()
+        if told is not None and issubclass(category, UserWarning):
+            told.append(f"warning: {' '.join(str(message).split())}")
+
+    warnings.simplefilter("always", UserWarning, append=True)
+    warnings.showwarning = show
+
+
+@contextlib.contextmanager
+def _heard() -> Iterator[list[str]]:
+    """Warnings inside the block, for who waits for it."""
+    told: list[str] = []
+    token = _told.set(told)
+    try:
+        yield told
+    finally:
+        _told.reset(token)
 
 
 def refuse_large(path: Path, most: int) -> None:
@@ -315,6 +349,11 @@ def worded(uploads: Sequence[Upload]) -> Iterator[None]:
             message = explain(fault)
         else:
             message = f"restorekit failed: {explain(fault)}"
-        for upload in uploads:
-            message = message.replace(str(upload.path), upload.name)
-        raise UserError(message) from fault
+        raise UserError(_named(message, uploads)) from fault
+
+
+def _named(message: str, uploads: Sequence[Upload]) -> str:
+    """A message with the names that people know their files by."""
+    for upload in uploads:
+        message = message.replace(str(upload.path), upload.name)
+    return message

@@ -6,6 +6,7 @@ import io
 import pickle
 import shlex
 import struct
+import warnings
 import zipfile
 import zlib
 from pathlib import Path
@@ -94,6 +95,22 @@ def test_a_method_that_draws_draws_by_the_name_that_the_person_gave(
     assert main(["restore", str(given / "cat.png"), "-o", str(tmp_path / "x.png"), "--with", "core/identity", "--device", "cpu"]) == 0
     assert torch.equal(seen[0], drawn)
     assert not torch.equal(seen[1], drawn)
+
+
+def test_each_person_hears_the_warnings_of_their_picture(
+    offers: dict[str, forms.Offer], given: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def restore(self: Any, degraded: Any) -> torch.Tensor:
+        warnings.warn("something is\nnot as it should be", UserWarning, stacklevel=1)
+        return degraded.image
+
+    monkeypatch.setattr(discovery.registry().find("restorer", "core/identity").load(), "restore", restore)
+    with warnings.catch_warnings():
+        warnings.resetwarnings()
+        work.listen()
+        for _ in range(2):
+            done = work.restore(Wish(uploaded(given / "cat.png"), offers["core/identity"]), place(tmp_path), Rules(device="cpu"))
+            assert done.facts[2:] == ("warning: something is not as it should be",)
 
 
 def test_previews_are_of_one_size_that_browsers_show(offers: dict[str, forms.Offer], given: Path, tmp_path: Path, monkeypatch: Any) -> None:
