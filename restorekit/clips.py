@@ -201,7 +201,7 @@ class _Writer:
         self.made.height, self.made.width = height, width
         name = self._encode_as(frame, image)
         wide = self.main.average_rate or self.main.guessed_rate or Fraction(25)
-        base = frame.time_base if self.form != "avi" else 1 / Fraction(wide)
+        base = frame.time_base if frame.time_base and self.form != "avi" else 1 / Fraction(wide)
         if base.denominator > encoders.LARGEST_BASE.get(name, base.denominator):
             base = Fraction(1, encoders.LARGEST_BASE[name])
         # Without it MP4 keeps only a few keys that it knows; telephones write others.
@@ -273,7 +273,7 @@ class _Writer:
     def _time(self, frame: Any) -> int:
         """When it is shown, in the encoder's time base."""
         base = self._video.codec_context.time_base
-        if frame.pts is None:
+        if frame.time is None or frame.time_base is None:
             return self._after(None if self._last is None else self._last + 1)
         second = frame.pts * frame.time_base
         if self._first is None:
@@ -358,7 +358,7 @@ def _packets(read: Any, damaged: list[float]) -> Iterator[Any]:
     try:
         for packet in read.demux():
             if packet.size:
-                ends = max(ends, float((packet.pts or packet.dts or 0) + packet.duration) * packet.time_base)
+                ends = max(ends, _second(packet) + float(packet.duration * (packet.time_base or 0)))
             else:
                 flushed.add(packet.stream.index)
             yield packet
@@ -378,11 +378,11 @@ def _decoded(packet: Any, damaged: list[float]) -> list[Any]:
     import av
 
     if packet.size and packet.is_corrupt:
-        damaged.append(float((packet.pts or packet.dts or 0) * packet.time_base))
+        damaged.append(_second(packet))
     try:
         frames = list(packet.decode())
     except av.FFmpegError:
-        damaged.append(float((packet.pts or packet.dts or 0) * packet.time_base))
+        damaged.append(_second(packet))
         return []
     damaged += [float(frame.time or 0) for frame in frames if frame.is_corrupt]
     return frames
@@ -395,8 +395,13 @@ def _pixels(source: Path, frame: Any) -> Tensor:
         raise ImageError(f"{source}: {fault}") from fault
 
 
+def _second(packet: Any) -> float:
+    """When a packet is shown, as far as that is known."""
+    return float((packet.pts or packet.dts or 0) * (packet.time_base or 0))
+
+
 def _seconds(main: Any, read: Any) -> Fraction | None:
-    if main.duration:
+    if main.duration and main.time_base:
         return Fraction(main.duration * main.time_base)
     return Fraction(read.duration, 1_000_000) if read.duration else None
 

@@ -28,6 +28,9 @@ OFFSETS = (0xA005, 0x927C)
 ACROSS, DOWN, UNIT, INCH = 0x011A, 0x011B, 0x0128, 2
 """EXIF tags of the resolution, for formats without a field of their own."""
 
+MOST_DPI = 65535
+"""What JPEG has room for; more is damage."""
+
 LEAST_DPI = 4
 """Dots per inch; TIFF files that know of no resolution say one, per inch or per centimetre."""
 
@@ -88,7 +91,7 @@ def dpi(opened: Image.Image) -> tuple[float, float] | None:
         across, down = (float(v) for v in value)
     except Exception:  # missing, or a damaged description, which must not cost the picture
         return None
-    return (across, down) if LEAST_DPI <= across < math.inf and LEAST_DPI <= down < math.inf else None
+    return (across, down) if LEAST_DPI <= across <= MOST_DPI and LEAST_DPI <= down <= MOST_DPI else None
 
 
 def jpeg(opened: Image.Image) -> dict[str, Any]:
