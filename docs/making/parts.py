@@ -112,12 +112,15 @@ def _index(kind: str, registry: Registry) -> str:
 def page(part: RegisteredPart, registry: Registry, drawn: pictures.Drawing | None, used_by: list[tuple[str, str]]) -> str:
     """The page of one part."""
     about = describe.part(part, registry)
-    pieces = [f"# {part.name}", f'<p class="kind">{part.kind} of {part.distribution} {part.version}</p>', _sentence(part.part.summary)]
-    if prose := _prose(part, registry):
+    pieces = [f"# {part.name}", f'<p class="kind">{part.kind} of {part.distribution} {part.version}</p>']
+    prose = _prose(part)
+    if part.part.summary.lower() not in prose.lower():
+        pieces.append(f"**{part.part.summary}**")
+    if prose:
         pieces.append(prose)
     if drawn is not None:
         pieces.append(drawn.html)
-    pieces.append(f"## Use it\n\n{usage(part, about)}")
+    pieces.append(f"## Use it\n\n{usage(part)}")
     if part.kind in ("recipe", "suite"):
         text = part.load().read_text(encoding="utf-8")
         pieces.append(f"## What it says\n\n```yaml\n{text.strip()}\n```")
@@ -134,12 +137,8 @@ def page(part: RegisteredPart, registry: Registry, drawn: pictures.Drawing | Non
     return "\n\n".join(pieces) + "\n"
 
 
-def _sentence(text: str) -> str:
-    return f"**{text[:1].upper()}{text[1:]}.**" if text else ""
-
-
-def _prose(part: RegisteredPart, registry: Registry) -> str:
-    """The docstring of its class without the options, or the comments that a recipe begins with."""
+def _prose(part: RegisteredPart) -> str:
+    """The docstring of its class without the options; nothing of a file."""
     if part.kind in ("recipe", "suite"):
         return ""
     text = inspect.getdoc(part.load()) or ""
@@ -185,16 +184,18 @@ def _linked(paper: str) -> str:
     return re.sub(r"\bdoi:(10\.[^\s,;]+)", r"[doi:\1](https://doi.org/\1)", paper)
 
 
-def usage(part: RegisteredPart, about: Mapping[str, Any]) -> str:
+def usage(part: RegisteredPart) -> str:
     """A command or a piece of a recipe that uses the part."""
-    needed = {option["name"]: _stand_in(part, option) for option in about.get("options", ()) if option["required"]}
+    target = part.load()
+    options = describe.options(part, target) if KINDS[part.kind] else []
+    needed = {option["name"]: _stand_in(part, option) for option in options if option["required"]}
     sets = "".join(
         f" --set '{name}={value}'" if re.search(r"[\s{\[]", value) else f" --set {name}={value}" for name, value in needed.items()
     )
     inline = "".join(f", {name}: {value}" for name, value in needed.items())
     shell, yaml = "```sh\n{}\n```", "```yaml\n{}\n```"
     if part.kind == "restorer":
-        flags = "".join(f" {FLAGS[name]}" for name in sorted(about["declares"].get("uses", ())) if name in FLAGS)
+        flags = "".join(f" {FLAGS[name]}" for name in sorted(getattr(target, "uses", ())) if name in FLAGS)
         return shell.format(f"restorekit restore photo.jpg -o restored.jpg --with {part.name}{flags}{sets}")
     if part.kind == "degradation":
         return shell.format(f"restorekit degrade photo.jpg damaged.png --with {part.name}{sets} --seed 1")

@@ -14,7 +14,7 @@ import importlib
 import io
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -180,8 +180,7 @@ class Artist:
             panels.append(Panel(f"draw {number}", degraded.image))
         psf = degraded.params.get("psf")
         if psf is not None:
-            panels[-1] = replace(panels[-1], words="draw 3, and to the right its PSF")
-            panels.append(Panel("PSF of draw 3", _shown_psf(psf), pixels=True))
+            panels.append(Panel("PSF of draw 3", _shown_psf(psf, _reach(psf)), pixels=True))
         return gallery(part, panels, f"A photograph damaged {words}.")
 
     def _restorer(self, part: RegisteredPart) -> Drawing | None:
@@ -413,6 +412,13 @@ def _shown_psf(psf: Tensor, size: int = 0) -> Tensor:
     y, x = (size - height) // 2, (size - width) // 2
     wide[:, y : y + height, x : x + width] = psf[:, top : top + height, left : left + width]
     return (wide / wide.amax()).sqrt().unsqueeze(1).expand(-1, 3, -1, -1)
+
+
+def _reach(psf: Tensor) -> int:
+    """The odd side of the smallest square around the middle that holds what can be seen of a PSF ``(1, h, w)``."""
+    rows, columns = (psf[0] > psf.amax() / 100).nonzero(as_tuple=True)
+    middle = (psf.shape[-2] // 2, psf.shape[-1] // 2)
+    return 2 * int(max((rows - middle[0]).abs().max(), (columns - middle[1]).abs().max())) + 3
 
 
 def _webp(image: Tensor, *, exact: bool) -> bytes:

@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from dataclasses import MISSING, fields
 from pathlib import Path
 
+import click
 import numpy as np
 import pytest
 import skimage.data
@@ -79,6 +80,53 @@ def test_comments_above_blocks_say_how_they_are_tested(name: str) -> None:
     assert not [block.place for block in found if block.how == "parse" and "," not in block.note], "say why it is not run"
     above = re.findall(r"^[ ]*<!-- test:", DOCUMENTS[name].read_text(encoding="utf-8"), re.MULTILINE)
     assert len(above) == sum(bool(block.note) for block in found), "a comment above no block"
+
+
+@pytest.fixture
+def making(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """The modules that make pages can be imported."""
+    monkeypatch.syspath_prepend(str(ROOT / "docs" / "making"))
+    before = set(sys.modules)
+    yield
+    for name in set(sys.modules) - before:
+        if str(ROOT / "docs") in str(getattr(sys.modules[name], "__file__", "")):
+            del sys.modules[name]
+
+
+@pytest.mark.usefixtures("making")
+def test_pages_of_parts_say_how_to_use_them() -> None:
+    import parts
+
+    registry = rk.registry()
+    for part in registry.parts:
+        (block,) = blocks_of(parts.usage(part) + "\n", ROOT / part.name)
+        assert part.name in block.text
+        assert not mistakes(block, registry)
+
+
+@pytest.mark.usefixtures("making")
+def test_examples_of_commands_are_so() -> None:
+    import commands
+
+    def every(command: click.Command) -> Iterator[str]:
+        yield from commands.examples(command)
+        for below in getattr(command, "commands", {}).values():
+            yield from every(below)
+
+    lines = [line for line in every(app) if "COMMAND" not in line]
+    assert len(lines) > 40
+    for line in lines:
+        (block,) = blocks_of(f"```sh\n{line}\n```\n", ROOT / "commands")
+        assert not mistakes(block, rk.registry())
+
+
+@pytest.mark.usefixtures("making")
+def test_links_of_papers_lead_to_their_pages() -> None:
+    import papers
+
+    text = "[a](../deblurgan/README.md#sizes) [b](../../docs/faces28.png)\n```\n[c](../../README.md)\n```\n[d](tests/test_fill.py) [e](https://x.y/z.md)\n"
+    found = papers.relink(ROOT, "plugins/style.md", text)
+    assert found == "[a](deblurgan.md#sizes) [b](../files/docs-faces28.png)\n```\n[c](../../README.md)\n```\nd [e](https://x.y/z.md)\n"
 
 
 WRONG = {
