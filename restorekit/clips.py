@@ -173,9 +173,10 @@ class _Writer:
         if self.out is None:
             self._begin(frame, image)
         made = yuv.encode(image, self._layout, self._colours)
-        made.time_base, made.pts = self._video.codec_context.time_base, self._time(frame)
-        if self.form != "avi":
-            made.duration = frame.duration
+        base = self._video.codec_context.time_base
+        made.time_base, made.pts = base, self._time(frame)
+        if frame.time_base and self.form != "avi":
+            made.duration = round(frame.duration * frame.time_base / base)
         with self._writing():
             self.out.mux(self._video.encode(made))
         self.made.frames += 1
@@ -273,7 +274,7 @@ class _Writer:
     def _time(self, frame: Any) -> int:
         """When it is shown, in the encoder's time base."""
         base = self._video.codec_context.time_base
-        if frame.time is None or frame.time_base is None:
+        if frame.pts is None or frame.time_base is None:
             return self._after(None if self._last is None else self._last + 1)
         second = frame.pts * frame.time_base
         if self._first is None:
@@ -384,7 +385,7 @@ def _decoded(packet: Any, damaged: list[float]) -> list[Any]:
     except av.FFmpegError:
         damaged.append(_second(packet))
         return []
-    damaged += [float(frame.time or 0) for frame in frames if frame.is_corrupt]
+    damaged += [_second(frame) for frame in frames if frame.is_corrupt]
     return frames
 
 
@@ -396,7 +397,7 @@ def _pixels(source: Path, frame: Any) -> Tensor:
 
 
 def _second(packet: Any) -> float:
-    """When a packet is shown, as far as that is known."""
+    """When a packet or a frame is shown, as far as that is known."""
     return float((packet.pts or packet.dts or 0) * (packet.time_base or 0))
 
 
