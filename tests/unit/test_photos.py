@@ -340,6 +340,14 @@ def test_a_profile_of_another_colour_model_is_left_out(tmp_path: Path) -> None:
     assert photos.read(photos.write(tmp_path / "grey.png", photo.image[:, :1], like=photo)).icc == b""
 
 
+def test_a_resolution_out_of_this_world_is_left_out(tmp_path: Path) -> None:
+    Image.new("RGB", (8, 6)).save(tmp_path / "a.tif", dpi=(10**9, 10**9))
+    read = photos.read(tmp_path / "a.tif")
+    assert read.dpi is None
+    for suffix in (".png", ".jpg", ".bmp", ".tif"):
+        photos.write(tmp_path / f"b{suffix}", read.image, like=read)
+
+
 def test_damaged_exif_costs_only_the_exif(tmp_path: Path) -> None:
     path = saved(tmp_path, RGB, "in.jpg", exif=b"Exif\0\0MM\0*\xff\xff\xff\xff broken")
     photo = photos.read(path)
