@@ -134,20 +134,24 @@ def reach(network: Callable[[Tensor], Tensor], *, channels: int, scale: int = 1,
         None where it is further than can be looked for.
     """
     generator = torch.Generator().manual_seed(0)
+
+    def legal(length: int) -> int:
+        return max(length, minimum) + -max(length, minimum) % multiple_of
+
     for span in SPANS:
-        side = max(span, minimum)
-        side += -side % multiple_of
-        centre = side // 2 // multiple_of * multiple_of
-        with torch.enable_grad():
-            image = torch.rand(1, channels, side, side, generator=generator).requires_grad_()
-            block = slice(centre * scale, (centre + multiple_of) * scale)
-            made = network(image)[..., block, block]
-            (gradient,) = torch.autograd.grad((made * torch.randn(made.shape, generator=generator)).sum(), image)
-        rows, columns = gradient.abs().sum((0, 1)).nonzero().unbind(1)
-        distances = torch.cat([centre - rows, rows - centre - multiple_of + 1, centre - columns, columns - centre - multiple_of + 1])
-        radius = max(0, int(distances.max())) if len(distances) else 0
-        if radius < side // 2 - multiple_of:
-            return radius
+        long, short = legal(span), legal(SPANS[0])  # not square, since a gradient takes memory for all of a picture
+        radii = []
+        for axis, shape in enumerate(((long, short), (short, long))):
+            image = torch.rand(1, channels, *shape, generator=generator).requires_grad_()
+            start = [side // 2 // multiple_of * multiple_of for side in shape]
+            rows, columns = (slice(first * scale, (first + multiple_of) * scale) for first in start)
+            with torch.enable_grad():
+                made = network(image)[..., rows, columns]
+                (gradient,) = torch.autograd.grad((made * torch.randn(made.shape, generator=generator)).sum(), image)
+            at = gradient.abs().sum((0, 1)).nonzero()[:, axis]
+            radii.append(max(0, int(torch.maximum(start[axis] - at, at - start[axis] - multiple_of + 1).max())) if len(at) else 0)
+        if max(radii) < long // 2 - multiple_of:
+            return max(radii)
     return None
 
 

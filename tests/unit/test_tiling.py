@@ -180,6 +180,14 @@ def test_the_overlap_follows_from_the_measured_receptive_field() -> None:
     torch.testing.assert_close(tiles, Blur()(image), atol=1e-4, rtol=0)
 
 
+@pytest.mark.parametrize(("height", "width"), [(1, 9), (61, 1), (21, 141), (201, 3)])
+def test_the_receptive_field_is_found_in_either_direction(height: int, width: int) -> None:
+    def network(x: Tensor) -> Tensor:
+        return F.conv2d(x, torch.ones(1, 1, height, width), padding=(height // 2, width // 2))
+
+    assert memory.reach(network, channels=1) == max(height, width) // 2
+
+
 def test_where_memory_runs_out_tiles_are_halved(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(memory, "room", lambda device, result, least=0: float("inf"))
     image, network = picture(150, 200).float(), Blur(most=70 * 70)
