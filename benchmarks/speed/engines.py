@@ -1,6 +1,6 @@
 """Seconds from a JPEG of 1280×720 to the restored JPEG, for each network, engine and precision: the table of the README beside this.
 
-    python benchmarks/speed/engines.py [--threads 2] [--rounds 5] [--photo FILE] [--only shipped resnet9] [--engines torch openvino]
+    python benchmarks/speed/engines.py [--threads 2] [--rounds 5] [--photo FILE] [--only shipped resnet9] [--engines torch] [--no-compile]
 
 Every case has a process of its own, which is started, restores the picture once (cold: from the start of the process to the file),
 and then waits. In each round every case restores the picture once more (warm), one after another, so that a busy machine slows all of
@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import importlib.metadata
+import importlib.util
 import json
 import os
 import platform
@@ -123,6 +124,7 @@ def cases(arguments: argparse.Namespace) -> list[Case]:
         for name in chosen
         for case in ((name, *way) for way in WAYS)
         if case != BASE and engines.installed(case[1]) and (arguments.engines is None or case[1] in arguments.engines)
+        if not (case[3] and arguments.no_compile)
     ]
 
 
@@ -148,6 +150,7 @@ def main() -> None:
     parser.add_argument("--photo", type=Path, help="a JPEG to restore instead")
     parser.add_argument("--only", nargs="+", choices=NETWORKS, help="networks besides resnet9 in float32")
     parser.add_argument("--engines", nargs="+", choices=("torch", "onnxruntime", "openvino"))
+    parser.add_argument("--no-compile", action="store_true", help="leave torch.compile out, which takes minutes")
     parser.add_argument("--serve", help=argparse.SUPPRESS)
     parser.add_argument("--target", type=Path, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
