@@ -269,7 +269,9 @@ class _Writer:
         if matrix is not None and frame.rotation and self.form == "avi":
             raise UserError(f"{self.target}: AVI cannot hold the rotation of this clip; write .mp4, .mov or .mkv")
         if matrix is not None:
-            self._video.set_display_matrix(struct.unpack("=9i", matrix))
+            *turn, across, down, one = struct.unpack("=9i", matrix)
+            moved = (across * width // frame.width, down * height // frame.height)  # in pixels, of which there may be more
+            self._video.set_display_matrix((*turn, *(max(-(2**31), min(2**31 - 1, way)) for way in moved), one))
 
     def _time(self, frame: Any) -> int:
         """When it is shown, in the encoder's time base."""

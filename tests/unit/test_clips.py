@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
@@ -147,6 +148,16 @@ def test_odd_sizes_and_larger_results(tmp_path: Path) -> None:
     assert (about(tmp_path / "b.mp4")["size"], about(tmp_path / "b.mp4")["layout"]) == ((61, 45), "yuv444p")
     made = clips.convert(source, tmp_path / "c.mp4", lambda image: image.repeat_interleave(2, -1).repeat_interleave(2, -2))
     assert ((made.width, made.height), about(tmp_path / "c.mp4")["size"], made.notes) == ((122, 90), (122, 90), [])
+
+
+def test_a_rotation_moves_with_the_size(tmp_path: Path) -> None:
+    moved = (*QUARTER[:6], 48 << 16, 0, 1 << 30)
+    source = write_clip(tmp_path / "a.mp4", matrix=moved, sound=None)
+    clips.convert(source, tmp_path / "b.mp4", lambda image: image.repeat_interleave(2, -1).repeat_interleave(2, -2))
+    with av.open(str(tmp_path / "b.mp4")) as read:
+        frame = next(read.decode(video=0))
+        (matrix,) = [struct.unpack("=9i", bytes(side)) for side in frame.side_data if side.type.name == "DISPLAYMATRIX"]
+    assert (matrix, frame.rotation) == ((*QUARTER[:6], 96 << 16, 0, 1 << 30), -90)
 
 
 def test_grey_may_become_coloured(tmp_path: Path) -> None:
