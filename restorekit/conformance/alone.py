@@ -7,7 +7,9 @@ import json
 import os
 import random
 import sys
+import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -62,15 +64,29 @@ def _text(value: Any) -> str:
 
 
 def main(modules: list[str]) -> None:
-    """Print, as JSON on standard output, what each module changed; what they print themselves goes to standard error."""
+    """Print, as JSON on standard output, what each module changed and which share of the time went to other processes.
+
+    What the modules print themselves goes to standard error.
+    """
     with os.fdopen(os.dup(1), "w") as report:
         os.dup2(2, 1)
         found = {}
         for module in modules:
             print(f"{MARK}{module}", file=sys.stderr, flush=True)
-            found[module] = changes(module)
+            start, waited = time.perf_counter(), _waited()
+            changed = changes(module)
+            share = (_waited() - waited) / (time.perf_counter() - start)
+            found[module] = {"changed": changed, "share": min(1.0, share)}
             sys.stdout.flush()
         json.dump(found, report)
+
+
+def _waited() -> float:
+    """Seconds for which this process could have run and others did; 0 where the system does not tell."""
+    try:
+        return int(Path("/proc/self/schedstat").read_text().split()[1]) / 1e9
+    except (OSError, IndexError, ValueError):
+        return 0.0
 
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@ from restorekit.hooks import Part, hookimpl
 
 RESTOREKIT_INTERFACE = 1
 
-time.sleep(0.7)
+time.sleep(2)
 
 
 @hookimpl
