@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,6 +12,7 @@ import click
 
 from restorekit.cli import batch, clips, running
 from restorekit.cli.common import (
+    a_size,
     debug_option,
     device_option,
     examples,
@@ -103,16 +103,6 @@ def degrade(
     return running.run(jobs, running.Work(compute, write), doing="degrading", facts=facts, as_json=as_json)
 
 
-def _a_size(ctx: click.Context, param: click.Parameter, value: str | None) -> int | None:
-    """Bytes of ``2G`` or ``1500M``."""
-    if value is None:
-        return None
-    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([MG])(?:i?B)?", value.strip(), re.IGNORECASE)
-    if match is None:
-        raise UserError(f"--memory {value}: give a number with M or G, such as 1500M or 2G")
-    return int(float(match[1]) * 2 ** {"M": 20, "G": 30}[match[2].upper()])
-
-
 def _a_format(ctx: click.Context, param: click.Parameter, value: str | None) -> str | None:
     if value is None:
         return None
@@ -176,7 +166,7 @@ def _a_format(ctx: click.Context, param: click.Parameter, value: str | None) -> 
 @click.option(
     "--memory",
     metavar="SIZE",
-    callback=_a_size,
+    callback=a_size,
     help="Keep the process under it, such as 2G or 1500M, by working in tiles; half of what is free if not given. "
     "On a GPU it is about the GPU's memory.",
 )

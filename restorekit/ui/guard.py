@@ -200,7 +200,7 @@ class Guard:
         return all(visitor is not None and isinstance(path, str) and self.store.may_see(visitor, path) for path in named)
 
     def _too_large(self, upload: bool) -> tuple[int, str]:
-        return 413, f"too large: a file may have {self.limits.upload / 2**20:.0f} MB at most" if upload else "request too large"
+        return 413, f"too large: {self.limits.upload / 2**20:g} MB at most" if upload else "request too large"
 
     def _wait(self, client: str) -> float:
         """Count a request; seconds until the next one is let through, 0 for this one."""

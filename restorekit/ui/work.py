@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import torch
 import torch.nn.functional as F
 from PIL import Image
 
@@ -253,7 +254,7 @@ def preview(image: Tensor, photo: Photo, file: Path, size: tuple[int, int] | Non
     """A picture as every browser shows it: a WebP file, reduced where it is large.
 
     Args:
-        image: ``(1, C, H, W)`` in [0, 1], or whole numbers.
+        image: ``(1, C, H, W)``, floats in [0, 1] or whole numbers.
         photo: what it was made from; its colour profile and transparency are kept.
         file: to write.
         size: width and height; those of `image`, `PREVIEW` at most, if None.
@@ -265,8 +266,8 @@ def preview(image: Tensor, photo: Photo, file: Path, size: tuple[int, int] | Non
     if size is None:
         scale = min(1.0, PREVIEW / max(width, height))
         size = max(1, round(width * scale)), max(1, round(height * scale))
-    image = floats(image)
     if size != (width, height):
+        image = image if image.dtype == torch.uint8 else floats(image)  # a large picture takes a quarter of the memory so
         image = F.interpolate(image, size[::-1], mode="bicubic", antialias=True)
     alike = replace(photo.stripped(), bits=8)
     return photos.write(file, image, like=alike, quality=PREVIEW_QUALITY), size

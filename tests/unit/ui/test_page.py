@@ -301,4 +301,4 @@ def test_its_help_imports_nothing_heavy() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert "--expose" in done.stdout
-    assert done.stdout.endswith("set()\n")
+    assert done.stdout.endswith("[]\n")

@@ -105,7 +105,7 @@ def test_each_person_hears_the_warnings_of_their_picture(
         return degraded.image
 
     monkeypatch.setattr(discovery.registry().find("restorer", "core/identity").load(), "restore", restore)
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(record=True):
         warnings.resetwarnings()
         work.listen()
         for _ in range(2):
