@@ -116,7 +116,7 @@ class Guard:
             visitor = self.store.welcome()
             scope["headers"] = [*scope["headers"], (b"cookie", f"{self.limits.cookie}={visitor}".encode())]
         scope.setdefault("state", {})["visitor"] = visitor
-        answer = _Answer(send, self.limits.cookie if new else "", visitor or "", private=scope["path"].startswith((FILE, RESULT)))
+        answer = _Answer(send, self.limits.cookie if new else "", visitor or "", scope["path"])
         if refusal is not None:
             await answer.say(*refusal)
             return
@@ -219,8 +219,8 @@ class Guard:
 class _Answer:
     """What is sent back: with our headers, the cookie, and perhaps something else than what the page says."""
 
-    def __init__(self, send: Send, cookie: str, visitor: str, *, private: bool) -> None:
-        self._send, self._private = send, private
+    def __init__(self, send: Send, cookie: str, visitor: str, path: str) -> None:
+        self._send, self._private, self._asks = send, path.startswith((FILE, RESULT)), path == JOIN
         self._cookie = f"{cookie}={visitor}; Path=/; HttpOnly; SameSite=Strict" if cookie else ""
         self.learn: Callable[[bytes], None] | None = None
         self._body = bytearray()
@@ -246,11 +246,12 @@ class _Answer:
         await self._send(message)
 
     async def say(self, status: int, words: str) -> None:
-        """Answer with a line of text."""
+        """Answer with a line of text; inside JSON where the page's script reads it as such."""
         self.replaced = None
-        body = words.encode()
-        length = (b"content-length", str(len(body)).encode())
-        await self({"type": "http.response.start", "status": status, "headers": [(b"content-type", b"text/plain; charset=utf-8"), length]})
+        body = (json.dumps({"detail": words}) if self._asks else words).encode()
+        form = b"application/json" if self._asks else b"text/plain; charset=utf-8"
+        headers = [(b"content-type", form), (b"content-length", str(len(body)).encode())]
+        await self({"type": "http.response.start", "status": status, "headers": headers})
         await self({"type": "http.response.body", "body": body})
 
 

@@ -153,7 +153,7 @@ def test_files_are_for_who_brought_them(guard: Guard, visitor: Visitor, page: Pa
 def test_a_request_names_own_files_only(visitor: Visitor, page: Page, data: Any) -> None:
     before = len(page.asked)
     body = data.encode() if isinstance(data, str) else json.dumps(data).encode()
-    assert visitor.ask(JOIN, "POST", body)[:2] == (403, "no file of yours")
+    assert visitor.ask(JOIN, "POST", body)[:2] == (403, '{"detail": "no file of yours"}')
     assert len(page.asked) == before
     page.uploads = ["/tmp/own.png"]
     visitor.ask(UPLOAD, "POST", b"x")

@@ -261,7 +261,7 @@ def test_a_request_by_hand_cannot_name_files_of_the_machine(browser: Any, server
         answer = context.request.post(
             f"{server.address}/gradio_api/queue/join", data=json.dumps(body), headers={"content-type": "application/json"}
         )
-        assert (answer.status, answer.text()) == (403, "no file of yours")
+        assert (answer.status, answer.json()) == (403, {"detail": "no file of yours"})
     context.close()
 
 
