@@ -188,7 +188,8 @@ def inputs(tmp_path_factory: pytest.TempPathFactory) -> Path:
         for name in ("sharp", "blurred", "restored"):
             picture(folder / name / f"{number}.png", ("chelsea", "coffee")[number % 2], (330, 230), 10 * number)
     for number in range(5):
-        picture(folder / "kinds" / str(number) / "0.jpg", "coffee", (330, 230), 10 * number)
+        for which in range(3):
+            picture(folder / "kinds" / str(number) / f"{which}.jpg", ("coffee", "astronaut", "chelsea")[which], (80, 80), 10 * number)
     picture(folder / "test-photos" / "1.png", "astronaut")
     mask = np.zeros((80, 96), np.uint8)
     mask[20:24] = 255
