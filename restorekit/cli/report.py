@@ -156,7 +156,7 @@ def plugins(as_json: bool) -> None:
 @json_option
 @debug_option
 def check(namespace: str, as_json: bool) -> int:
-    """Check that every part of a plugin keeps its contract.
+    """Check that every part of a plugin keeps its contract, and that importing it disturbs nobody.
 
     Exit code 0 only if all checks hold; 1 if one does not, 2 if no such plugin is installed.
     """
