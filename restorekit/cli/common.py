@@ -123,7 +123,12 @@ def _one_line(
 
 def warn(message: str) -> None:
     """One line on stderr."""
-    click.echo(f"warning: {message}", err=True)
+    tell(f"warning: {message}")
+
+
+def tell(line: str) -> None:
+    """A line on stderr, above a progress bar where there is one: click would write past what the bar has put in its place."""
+    print(line, file=sys.stderr, flush=True)
 
 
 def state() -> State:
@@ -309,11 +314,17 @@ def progress(doing: str, total: int) -> Iterator[Steps]:
     if not sys.stderr.isatty():
         yield Steps()
         return
-    from rich.console import Console
+    from rich.console import Console, ConsoleDimensions
     from rich.progress import BarColumn, Progress, TextColumn
     from rich.table import Column
 
-    console = Console(stderr=True)
+    class Narrower(Console):
+        @property  # type: ignore[misc]
+        def size(self) -> ConsoleDimensions:
+            there = super().size  # a full line and the terminal's ^C after it would be two, of which one stays
+            return there._replace(width=max(1, there.width - 2))
+
+    console = Narrower(stderr=True)
     # What changes its length stands last, cut off at the edge, so that nothing moves but the bar.
     words = TextColumn("{task.description}", markup=False, table_column=Column(ratio=1, no_wrap=True, overflow="ellipsis"))
     shown = (BarColumn(max(8, console.width // 6)), *_figures(), words)

@@ -129,7 +129,7 @@ def run(
             if before is not None and before.written is not None:
                 finish(before)
             if len(jobs) > 1:
-                click.echo(f"{ended} of {len(jobs)} done; with --skip-existing the same command does the rest", err=True)
+                common.tell(f"{ended} of {len(jobs)} done; with --skip-existing the same command does the rest")
             raise
     if failures:
         if len(jobs) > 1:
