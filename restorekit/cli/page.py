@@ -38,6 +38,7 @@ from restorekit.cli.common import debug_option, device_option, examples
     help="Keep the process under it, such as 2G or 1500M, by working in tiles; half of what is free if not given.",
 )
 @device_option
+@common.json_option
 @debug_option
 def ui(
     host: str,
@@ -51,6 +52,7 @@ def ui(
     rate: int,
     memory: int | None,
     device: str,
+    as_json: bool,
 ) -> None:
     """Restore pictures on a page in the browser: drop one, choose a method and its options, compare, download.
 
@@ -64,7 +66,10 @@ def ui(
         common.warn(f"--expose: whoever reaches {host} can use this page, without a password and without encryption")
 
     def ready(address: str) -> None:
-        click.echo(f"The page is at {address}  (Ctrl-C ends it)")
+        if as_json:
+            common.emit_line({"address": address})
+        else:
+            click.echo(f"The page is at {address}  (Ctrl-C ends it)")
         if opens:
             click.launch(address)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
@@ -38,7 +39,7 @@ class Server:
 
 def started(folder: Path, *options: str) -> Iterator[Server]:
     """A server whose temporary files are in `folder`, from which they go when it ends."""
-    command = [sys.executable, "-m", "restorekit", "ui", "--port", "0", "--device", "cpu", *options]
+    command = [sys.executable, "-m", "restorekit", "ui", "--port", "0", "--device", "cpu", "--json", *options]
     environment = {**os.environ, "PYTHONUNBUFFERED": "1", "OMP_NUM_THREADS": "1", "TMPDIR": str(folder)}
     said: list[str] = []
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment) as process:
@@ -48,8 +49,8 @@ def started(folder: Path, *options: str) -> Iterator[Server]:
         reader.start()
         line = process.stdout.readline()
         try:
-            assert line.startswith("The page is at http://127.0.0.1:"), (line, said)
-            yield Server(line.split()[4].rstrip("/"), said)
+            assert line.startswith('{"address": "http://127.0.0.1:'), (line, said)
+            yield Server(json.loads(line)["address"].rstrip("/"), said)
         finally:
             process.terminate()
             code = process.wait()
