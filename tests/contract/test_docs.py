@@ -280,10 +280,20 @@ def _command(arguments: list[str], block: Block, capsys: pytest.CaptureFixture[s
     if arguments[0] == "degrade":
         Path(arguments[2]).unlink(missing_ok=True)
     if arguments[0] == "train" and "--set" in block.note:
-        arguments = [*arguments, *block.note.split()[1:]]
+        arguments = _with_settings(arguments, block.note.split()[2::2])
     code = cli.main(arguments)
     said = capsys.readouterr()
     assert code == 0, f"{block.place}: restorekit {' '.join(arguments)}\n{said.out[-2000:]}{said.err[-2000:]}"
+
+
+def _with_settings(arguments: list[str], settings: list[str]) -> list[str]:
+    """A command with these in place of its own settings of the same keys."""
+    keys = {setting.partition("=")[0] for setting in settings}
+    own = [
+        number for number, word in enumerate(arguments) if number and arguments[number - 1] == "--set" and word.partition("=")[0] in keys
+    ]
+    kept = [word for number, word in enumerate(arguments) if number not in own and number + 1 not in own]
+    return [*kept, *(word for setting in settings for word in ("--set", setting))]
 
 
 def _python(block: Block, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
