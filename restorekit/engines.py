@@ -159,7 +159,9 @@ def _prepared(generator: Generator, device: torch.device, engine: str, precision
 
 
 def _compiled(module: nn.Module, wanted: bool) -> nn.Module:
-    return torch.compile(module, dynamic=True) if wanted else module  # type: ignore[return-value]
+    # Choosing layouts compares strides, which fails where heights and widths are free.
+    options = {"layout_optimization": False}
+    return torch.compile(module, dynamic=True, options=options) if wanted else module  # type: ignore[return-value,arg-type]
 
 
 def _autocast(network: Network, device: str, kind: torch.dtype) -> Network:

@@ -53,7 +53,8 @@ class Restoring(nn.Module):
     def forward(self, x: Tensor, given: Tensor | None = None) -> Tensor:
         """As the generator."""
         made = self.generator(x) if given is None else self.generator(x, given)
-        return (made[-1] if isinstance(made, tuple) else made).clamp(0, 1)
+        finest: Tensor = made[-1] if isinstance(made, tuple) else made
+        return finest.clamp(0, 1)
 
 
 def export(model: Model, path: Path, *, what: str) -> Exported:

@@ -31,6 +31,8 @@ class Network(Restorer):
         UserError: the file is no model file, or its plugin is missing.
     """
 
+    model: modelfile.Model
+
     def __init__(
         self,
         *,

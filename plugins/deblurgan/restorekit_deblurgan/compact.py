@@ -154,8 +154,11 @@ class UNet(nn.Module):
 
     def forward(self, maps: Tensor) -> Tensor:
         """From ``(N, given, H, W)`` to ``(N, made, H, W)``."""
-        # The norm wants the channels of a pixel side by side; convolutions are as fast so, or faster.
-        features = self.stem(F.pixel_unshuffle(maps, 2).contiguous(memory_format=torch.channels_last))
+        folded = F.pixel_unshuffle(maps, 2)
+        if not torch.compiler.is_compiling():  # which chooses layouts itself, and fails at this one with free sizes
+            # The norm wants the channels of a pixel side by side; convolutions are as fast so, or faster.
+            folded = folded.contiguous(memory_format=torch.channels_last)
+        features = self.stem(folded)
         skips = []
         for blocks, down in zip(self.encoder, self.down, strict=True):
             features = blocks(features)

@@ -27,6 +27,7 @@ class Packaged(Restorer):
     """
 
     weights: str
+    model: restorekit.Model
     tiled = True
 
     def __init__(self) -> None:

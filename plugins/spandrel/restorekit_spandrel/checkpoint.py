@@ -40,6 +40,8 @@ class Checkpoint(Restorer):
         UserError: the file is no checkpoint, or of no architecture that spandrel knows.
     """
 
+    model: restorekit.Model
+
     def __init__(self, *, file: Path, tile: Annotated[int, Ge(16)] | Literal["auto"] | None = "auto") -> None:
         descriptor = _recognised(file)
         network = Network(descriptor)
