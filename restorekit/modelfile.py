@@ -280,10 +280,17 @@ def load(path: str | Path, *, device: str | torch.device = "cpu", registry: Regi
         tensors = load_file(header.path, device="cpu")
     except (SafetensorError, OSError, ValueError) as fault:
         raise UserError(f"{path}: not a whole safetensors file: {fault}") from fault
-    generator = assemble("generator", spec, {k: v for k, v in tensors.items() if not k.startswith(CRITIC)}, header.path, registry)
     judging = {k.removeprefix(CRITIC): v for k, v in tensors.items() if k.startswith(CRITIC)}
-    critic = assemble("critic", header.recipe.content["critic"], judging, header.path, registry) if judging else None
-    model = Model(generator, header.recipe, critic, header.provenance, header.scores, header.ema)
+    recipe = header.recipe
+    try:
+        for kind in ("generator", "critic") if judging else ("generator",):  # a part may have been renamed since
+            recipe = recipe.set(f"{kind}.part", registry.find(kind, recipe.content[kind]["part"]).name)
+    except UserError as fault:
+        raise UserError(f"{header.path}: {fault}") from fault
+    making = {k: v for k, v in tensors.items() if not k.startswith(CRITIC)}
+    generator = assemble("generator", recipe.content["generator"], making, header.path, registry)
+    critic = assemble("critic", recipe.content["critic"], judging, header.path, registry) if judging else None
+    model = Model(generator, recipe, critic, header.provenance, header.scores, header.ema)
     return model.to(device)
 
 

@@ -91,7 +91,7 @@ def test_info_shows_the_options_of_the_signature(run: Run, registry: Registry) -
     ]
     source = registry.find("restorer", "test/negative").source()
     assert row["source"] == str(source)
-    assert row["declares"] == {"uses": [], "scale": 1, "iterative": False}
+    assert row["declares"] == {"uses": [], "scale": 1, "iterative": False, "tiled": False}
     shown = run("info", "test/negative").out
     for words in ("strength", "float > 0", "1.0", "restorekit-test 1.2", "textbook", "MIT", str(source), "share of the negative"):
         assert words in shown
