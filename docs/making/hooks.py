@@ -73,8 +73,8 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Fil
 
 
 def on_page_content(html: str, page: Page, config: MkDocsConfig, files: Files) -> str:
-    """Link the names of parts to their pages, and let wide tables scroll by themselves."""
-    return linker.link(html, page.file.src_uri)
+    """Link the names of parts to their pages, and make lists of what interfaces declare."""
+    return linker.link(reference.listed(html), page.file.src_uri)
 
 
 def on_post_page(output: str, page: Page, config: MkDocsConfig) -> str:

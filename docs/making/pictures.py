@@ -87,6 +87,7 @@ class Artist:
         self.registry, self.cache, self.say = registry, cache, say
         shown = YAML(typ="safe").load(HERE / "showcase.yaml")
         self.options: Mapping[str, Mapping[str, Any]] = shown["options"]
+        self.scenes: Mapping[str, Mapping[str, str]] = shown["scenes"]
         self.ready: Mapping[str, Mapping[str, Any]] = shown["files"]
         own = [path for path in sorted(HERE.iterdir()) if path.name in ("pictures.py", "charts.py", "showcase.yaml")]
         self.core = _digest([*own, *_sources("restorekit.builtin"), *_sources("restorekit.interfaces")])
@@ -190,7 +191,7 @@ class Artist:
         restorer, words = built
         if restorer.scale != 1:
             return None
-        image = scene()
+        image = scene(self.scenes.get(part.kind, {}).get(part.name, "astronaut"))
         reference = None
         if restorer.uses & {"reference", "references"}:
             reference = scene("coffee", 130, 130)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import importlib
 import inspect
+import re
 
 MODULES = {
     "restorekit": "What `import restorekit as rk` gives. Names are resolved on first use, so that importing it imports no torch.",
@@ -44,6 +45,22 @@ def _page(module: str, words: str) -> str:
             continue  # has a page of its own
         blocks.append(f"::: {_home(module, name)}\n    options:\n      heading: {name}\n      toc_label: {name}\n")
     return f"# {module}\n\n{words}\n\n" + "\n".join(blocks)
+
+
+def listed(content: str) -> str:
+    """A page's HTML with its sections "Declarations", which are of our own making and come as one paragraph, as lists."""
+
+    def as_list(found: re.Match[str]) -> str:
+        entries = re.findall(r"^(\w+): (.*(?:\n\s+.*)*)", found[2], re.MULTILINE)
+        items = "".join(f"<li><b><code>{name}</code></b> – {' '.join(words.split())}</li>" for name, words in entries)
+        return f'<p class="doc-section-title"><b>Declarations:</b></p><ul>{items}</ul>' if entries else found[0]
+
+    return re.sub(
+        r'(<details class="declarations"[^>]*>\s*<summary>Declarations</summary>\s*<p>)(.*?)</p>\s*</details>',
+        as_list,
+        content,
+        flags=re.DOTALL,
+    )
 
 
 def _home(module: str, name: str) -> str:
