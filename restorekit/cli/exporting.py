@@ -42,7 +42,7 @@ def export(model: str, out: Path, overwrite: bool, as_json: bool) -> None:
 
     method = methods.resolve(model)
     if method.restorer.model is None:
-        raise UserError(f"{model}: {method.label} has no network of its own that could be exported; name a model file (.safetensors)")
+        raise UserError(f"{model}: a method without a network of its own that could be exported; name a model file (.safetensors)")
     made = exporting.export(method.restorer.model, out, what=model)
     if as_json:
         emit({"onnx": str(out), "inputs": made.inputs, "output": made.output, "differences": made.differences, "metadata": made.metadata})

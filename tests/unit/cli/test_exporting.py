@@ -34,7 +34,7 @@ def test_and_refuse_what_would_change_nothing(option: tuple[str, ...], run: Run,
 
 @pytest.mark.parametrize(
     ("out", "words"),
-    [("model.pt", "write -o"), ("there.onnx", "there already"), ("folder.onnx", "a folder"), ("new.onnx", "has no network")],
+    [("model.pt", "write -o"), ("there.onnx", "there already"), ("folder.onnx", "a folder"), ("new.onnx", "without a network")],
 )
 def test_export_refuses_before_it_writes(out: str, words: str, run: Run, tmp_path: Path) -> None:
     (tmp_path / "there.onnx").write_text("mine")
