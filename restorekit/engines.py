@@ -89,7 +89,7 @@ def prepare(
             network = _prepared(generator, device, one, kind, compiled)
             like = math.inf if one == "torch" and last else _likeness(generator, network, device)
         except Exception as fault:
-            if last:
+            if last or compiled:
                 raise
             warnings.warn(f"{one} cannot compute this network: {fault}", stacklevel=2)
             continue
@@ -190,7 +190,7 @@ def _compile(network: Network, generator: Generator, device: torch.device) -> No
         for sides in SIDES:
             network(*_probe(generator, sides, device))
     except Exception as fault:
-        text = " ".join(str(fault).split())
+        text = " ".join(str(fault).partition("Set TORCHDYNAMO_VERBOSE")[0].split())
         if "compiler" in text.lower() or "triton" in text.lower():
             raise UserError(
                 f"--compile: torch.compile needs a compiler, and finds none ({text[:160]}). Install one, such as g++ (apt install g++), "

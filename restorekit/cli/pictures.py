@@ -186,7 +186,7 @@ def _a_format(ctx: click.Context, param: click.Parameter, value: str | None) -> 
     show_default=True,
     help="Of the network; auto takes bf16 or fp16 where the device is faster with it and the result the same.",
 )
-@click.option("--compile", "compiled", is_flag=True, help="Compile the network first, with torch.compile: a minute, for large batches.")
+@click.option("--compile", "compiled", is_flag=True, help="Compile the network first, with torch.compile: minutes, for large batches.")
 @device_option
 @seed_option
 @json_lines_option
