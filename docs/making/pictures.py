@@ -11,28 +11,25 @@ import copy
 import hashlib
 import html
 import importlib
-import io
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import charts
 import numpy as np
 import torch
-from PIL import Image
+from panels import Drawing, Panel, figure, gallery, reach, scene, shown_psf
 from ruamel.yaml import YAML
 from torch import Tensor
 
-from restorekit import config, photos, recipes, restoration, seeding
+from restorekit import config, recipes, restoration, seeding
 from restorekit.errors import UserError
 from restorekit.images import Degraded
 from restorekit.registries import RegisteredPart, Registry
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
-SIDE = 256
 SHAKE = ({"part": "core/camera-shake", "length": [12.0, 14.0]}, {"part": "core/gaussian-noise", "sigma": 0.01})
 NOISE = ({"part": "core/gaussian-noise", "sigma": 0.06}, {"part": "core/jpeg", "quality": 50})
 HOLES = ({"part": "core/mask", "shape": "strokes", "share": 0.1},)
@@ -43,23 +40,6 @@ STRENGTHS: Mapping[str, tuple[str, str, Sequence[Any]]] = {
     "JPEG, quality 90 to 10": ("core/jpeg", "quality", (90, 70, 50, 30, 10)),
 }
 """The damages under which scores and losses are drawn: five strengths each."""
-
-
-@dataclass
-class Drawing:
-    """HTML for a page and the files that it shows, beside the page."""
-
-    html: str
-    files: dict[str, bytes] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class Panel:
-    """A picture and the words below it."""
-
-    words: str
-    picture: Tensor
-    pixels: bool = False
 
 
 def on_meta(part: RegisteredPart) -> Any:
@@ -89,7 +69,7 @@ class Artist:
         self.options: Mapping[str, Mapping[str, Any]] = shown["options"]
         self.scenes: Mapping[str, Mapping[str, str]] = shown["scenes"]
         self.ready: Mapping[str, Mapping[str, Any]] = shown["files"]
-        own = [path for path in sorted(HERE.iterdir()) if path.name in ("pictures.py", "charts.py", "showcase.yaml")]
+        own = [path for path in sorted(HERE.iterdir()) if path.name in ("pictures.py", "panels.py", "charts.py", "showcase.yaml")]
         self.core = _digest([*own, *_sources("restorekit.builtin"), *_sources("restorekit.interfaces")])
 
     def draw(self, part: RegisteredPart) -> Drawing | None:
@@ -181,7 +161,7 @@ class Artist:
             panels.append(Panel(f"draw {number}", degraded.image))
         psf = degraded.params.get("psf")
         if psf is not None:
-            panels.append(Panel("PSF of draw 3", _shown_psf(psf, _reach(psf)), pixels=True))
+            panels.append(Panel("PSF of draw 3", shown_psf(psf, reach(psf)), pixels=True))
         return gallery(part, panels, f"A photograph damaged {words}.")
 
     def _restorer(self, part: RegisteredPart) -> Drawing | None:
@@ -229,8 +209,8 @@ class Artist:
             true, found = degraded.params["psf"], estimator(degraded.image)
             panels += [
                 Panel("shaken", degraded.image),
-                Panel("true PSF", _shown_psf(true, estimator.size), pixels=True),
-                Panel("estimated", _shown_psf(found, estimator.size), pixels=True),
+                Panel("true PSF", shown_psf(true, estimator.size), pixels=True),
+                Panel("estimated", shown_psf(found, estimator.size), pixels=True),
             ]
         return gallery(part, panels, f"Estimated {words}, from the shaken picture alone.", columns=3)
 
@@ -243,7 +223,7 @@ class Artist:
         up = f"{part.name}{f', {metric.unit}' if metric.unit else ''}"
         lines = self._under_damage(part, lambda image: float(metric(image, target if metric.needs_target else None)[0]))
         better = "Higher" if metric.higher_is_better else "Lower"
-        return _figure(
+        return figure(
             charts.chart(lines, across="strength of the damage", up=up), f"One photograph under three damages, {words}. {better} is better."
         )
 
@@ -264,7 +244,7 @@ class Artist:
         lines = self._under_damage(part, score, target)
         better = "Higher" if metric.higher_is_better else "Lower"
         caption = f"Nine pieces of photographs against themselves damaged, {words}. {better} is better."
-        return _figure(charts.chart(lines, across="strength of the damage", up=part.name), caption)
+        return figure(charts.chart(lines, across="strength of the damage", up=part.name), caption)
 
     def _loss(self, part: RegisteredPart) -> Drawing | None:
         built = self._build(part)
@@ -273,7 +253,7 @@ class Artist:
         loss, words = built
         target = scene()
         lines = self._under_damage(part, lambda image: float(loss(image, target, Degraded(image, reference=target))))
-        return _figure(charts.chart(lines, across="strength of the damage", up=part.name), f"One photograph under three damages, {words}.")
+        return figure(charts.chart(lines, across="strength of the damage", up=part.name), f"One photograph under three damages, {words}.")
 
     def _under_damage(
         self, part: RegisteredPart, score: Callable[[Tensor], float], image: Tensor | None = None
@@ -304,7 +284,7 @@ class Artist:
             for line, term in zip(lines.values(), terms, strict=True):
                 line.append((float(logit), float(sum(term.values()))))
         drawn = charts.chart(lines, across="logit of the made image; that of the real one is 1", up="what is minimised")
-        return _figure(drawn, f"Both players' losses for a critic that tells images by their brightness, {words}.")
+        return figure(drawn, f"Both players' losses for a critic that tells images by their brightness, {words}.")
 
     def _network(self, part: RegisteredPart) -> Drawing | None:
         network = on_meta(part)
@@ -376,57 +356,6 @@ class _Brightness(torch.nn.Module):
 
     def forward(self, image: Tensor, given: Tensor | None = None) -> tuple[Tensor, ...]:
         return (10 * (image.mean(dim=(1, 2, 3)) - 0.5).reshape(-1, 1, 1, 1),)
-
-
-def scene(name: str = "astronaut", top: int = 0, left: int = 100, side: int = SIDE) -> Tensor:
-    """A square of a photograph inside scikit-image, ``(1, 3, side, side)``."""
-    image = photos.bundled_photo(name).image[:, :, top : top + side, left : left + side]
-    return image.expand(-1, 3, -1, -1).clone()
-
-
-def gallery(part: RegisteredPart, panels: Sequence[Panel], caption: str, columns: int = 0) -> Drawing:
-    """Pictures in a grid, each with its words below."""
-    files, cells = {}, []
-    for number, panel in enumerate(panels, start=1):
-        name = f"{part.name.replace('/', '-')}-{number}.webp"
-        files[name] = _webp(panel.picture, exact=panel.pixels)
-        height, width = panel.picture.shape[-2:]
-        words = html.escape(panel.words)
-        mark = ' class="pixels"' if panel.pixels else ""
-        cells.append(
-            f'<div><img{mark} src="{name}" width="{width}" height="{height}" alt="{words}" loading="lazy"><small>{words}</small></div>'
-        )
-    grid = f'<div class="grid{columns or len(panels)}">{"".join(cells)}</div>'
-    return Drawing(f'<figure class="panels">{grid}<figcaption>{caption}</figcaption></figure>', files)
-
-
-def _figure(drawn: str, caption: str) -> Drawing:
-    return Drawing(f"<figure>{drawn}<figcaption>{caption}</figcaption></figure>".replace("\n", ""))
-
-
-def _shown_psf(psf: Tensor, size: int = 0) -> Tensor:
-    """A PSF ``(1, h, w)`` as a picture, brightest where it is largest, cut or widened to `size`."""
-    size = size or max(psf.shape[-2:])
-    wide = torch.zeros(1, size, size)
-    height, width = min(size, psf.shape[-2]), min(size, psf.shape[-1])
-    top, left = (psf.shape[-2] - height) // 2, (psf.shape[-1] - width) // 2
-    y, x = (size - height) // 2, (size - width) // 2
-    wide[:, y : y + height, x : x + width] = psf[:, top : top + height, left : left + width]
-    return (wide / wide.amax()).sqrt().unsqueeze(1).expand(-1, 3, -1, -1)
-
-
-def _reach(psf: Tensor) -> int:
-    """The odd side of the smallest square around the middle that holds what can be seen of a PSF ``(1, h, w)``."""
-    rows, columns = (psf[0] > psf.amax() / 100).nonzero(as_tuple=True)
-    middle = (psf.shape[-2] // 2, psf.shape[-1] // 2)
-    return 2 * int(max((rows - middle[0]).abs().max(), (columns - middle[1]).abs().max())) + 3
-
-
-def _webp(image: Tensor, *, exact: bool) -> bytes:
-    pixels = image[0].detach().clamp(0, 1).mul(255).round().byte().permute(1, 2, 0).expand(-1, -1, 3).contiguous().numpy()
-    stream = io.BytesIO()
-    Image.fromarray(pixels).save(stream, "WEBP", lossless=exact, quality=90, method=4)
-    return stream.getvalue()
 
 
 def _flow(value: Any) -> str:
