@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import glob
 import itertools
 import os
@@ -55,8 +56,15 @@ def plan(sources: Sequence[Path], out: Path, *, suffix: str | None = None, clips
     alone = len(sources) == 1 and not sources[0].is_dir()
     if alone and not sources[0].exists() and not _is_pattern(sources[0]):
         raise UserError(files.missing(sources[0]))
-    if alone and not _is_pattern(sources[0]) and out.suffix.lower() in known and not out.is_dir():
-        if suffix is not None and out.suffix.lower() != suffix:
+    one = alone and not _is_pattern(sources[0]) and not out.is_dir()
+    ending = out.suffix.lower()
+    near = difflib.get_close_matches(ending, known, cutoff=0.7)
+    if one and near and ending not in photos.SUFFIXES + video.SUFFIXES:
+        raise UserError(
+            f"{out}: {ending} is no format that can be written. Did you mean {' or '.join(near)}? For a folder of this name, make it first"
+        )
+    if one and ending in known:
+        if suffix is not None and ending != suffix:
             raise UserError(f"{out}: the name says another format than --format {suffix[1:]}; leave --format out, or change the name")
         jobs = [Job(sources[0], out, Path(sources[0].name))]
         folder = out.parent

@@ -76,6 +76,7 @@ def degrade(
     degradation, label = _degradation(name, parse_settings(settings))
     planned = batch.plan([source], out)
     jobs = batch.settle_existing(planned, skip=skip_existing, overwrite=overwrite)
+    _say_left(len(planned) - len(jobs), as_json)
     many = source.is_dir()
     if save_params is not None:
         batch.refuse_unwritable(save_params, option="--save-params")
@@ -177,7 +178,8 @@ def _a_format(ctx: click.Context, param: click.Parameter, value: str | None) -> 
     type=click.Choice(["auto", "torch", "onnxruntime", "openvino"]),
     default="auto",
     show_default=True,
-    help="What computes the network; auto takes the fastest that is installed. Others than torch: pip install 'restorekit[openvino]'",
+    help="What computes the network; auto takes what it is fastest with, of what is installed. "
+    "Others than torch: pip install 'restorekit[openvino]'",
 )
 @click.option(
     "--precision",
@@ -229,6 +231,7 @@ def restore(
     planned = batch.plan(sources, out, suffix=None if form is None else f".{form}", clips=True)
     clips.refuse(planned, {"--save-every": save_every, "--animation": animation})
     jobs = batch.settle_existing(planned, skip=skip_existing, overwrite=overwrite)
+    _say_left(len(planned) - len(jobs), as_json)
     from restorekit import comparison, files, photos, treatment
     from restorekit.cli.watching import earlier_steps, watching
 
@@ -287,6 +290,11 @@ def restore(
 
 def _compared(target: Path) -> Path:
     return target.with_name(f"{target.stem}-compared.png")
+
+
+def _say_left(count: int, as_json: bool) -> None:
+    if count and not as_json:
+        click.echo(f"{count} there already, left as {'it is' if count == 1 else 'they are'}", err=True)
 
 
 def _degradation(name: str, settings: Mapping[str, Any]) -> tuple[Degradation, str]:

@@ -197,7 +197,8 @@ def cases(namespace: str, *, registry: Registry | None = None) -> list[Case]:
     known = {plugin.namespace: plugin.distribution for plugin in registry.plugins} | {part.namespace: part.distribution for part in parts}
     if namespace not in known:
         raise UnknownName(
-            f"no plugin {namespace!r} is installed.{did_you_mean(namespace, known)} Installed: {', '.join(known)}. See: restorekit plugins"
+            f"no plugin {namespace!r} is installed.{did_you_mean(namespace, known)} Installed: {', '.join(known)}. "
+            "See: restorekit plugins. One that you are writing is installed by: pip install -e ITS_FOLDER"
         )
     found = [
         Case(namespace, PLUGIN, check_name(check), _expected(check), partial(check, namespace, known[namespace], registry))

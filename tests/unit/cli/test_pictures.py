@@ -341,7 +341,8 @@ def test_results_are_replaced_only_when_asked(run: Run, photo: Path, tmp_path: P
     assert (out / "dog.png").read_bytes() == b"mine"
     assert run("restore", photo.parent, "-o", out, "--overwrite").code == 0
     assert pixels(out / "dog.png").shape == pixels(photo).shape
-    assert run("restore", photo.parent, "-o", out, "--skip-existing").code == 0
+    shown = run("restore", photo.parent, "-o", out, "--skip-existing")
+    assert (shown.code, "2 there already, left as they are" in shown.err) == (0, True)
     assert run("restore", photo.parent, "-o", out, "--skip-existing", "--overwrite").code == 2
 
 
@@ -440,3 +441,15 @@ def test_a_memory_limit_is_refused_by_methods_that_keep_to_none(run: Run, photo:
     shown = run("restore", photo, "-o", tmp_path / "o.png", "--memory", "2G")
     assert shown.code == 2
     assert "--memory: test/negative takes a picture as a whole, and however much memory that needs; leave it out" in shown.err
+
+
+@pytest.mark.parametrize("command", [("degrade", "{photo}", "{out}"), ("restore", "{photo}", "-o", "{out}")])
+def test_a_misspelt_suffix_makes_no_folder(command: tuple[str, ...], run: Run, photo: Path, tmp_path: Path) -> None:
+    out = tmp_path / "result.jpge"
+    words = [word.format(photo=photo, out=out) for word in command]
+    shown = run(*words, "--with", "core/gaussian-noise" if command[0] == "degrade" else "core/identity")
+    assert shown.code == 2
+    assert ".jpge is no format that can be written. Did you mean .jpg" in shown.err or "Did you mean .jpeg" in shown.err
+    assert not out.exists()
+    out.mkdir()
+    assert run(*words, "--with", "core/gaussian-noise" if command[0] == "degrade" else "core/identity").code == 0
