@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 import shutil
 import subprocess
 import sys
@@ -190,7 +191,7 @@ def test_the_readme_names_every_ingredient_of_the_protocol(tmp_path: Path, suite
 
 def test_the_suite_in_the_readme_works(tmp_path: Path, registry: Registry) -> None:
     text = (ROOT / "benchmarks" / "README.md").read_text()
-    example = text.split("```yaml\n")[1].split("```")[0]
+    (example,) = (block for block in re.findall(r"```yaml\n(.*?)```", text, re.DOTALL) if "suite:" in block)
     file = tmp_path / "mine.yaml"
     file.write_text(example)
     assert load(str(file), registry=registry).content["suite"] == load_yaml(file)["suite"]
