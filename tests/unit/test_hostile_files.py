@@ -26,8 +26,8 @@ from .clip_files import write_clip
 
 HANG_S = 10
 IMAGES, OTHERS, CLIPS = 20_000, 5_000, 2_000
-MEMORY_MB = 2_000
-"""More than at the start. Pillow opens what says that it has 179 megapixels, and needs 1.4 GB for them where they have 4 × 16 bits."""
+MEMORY_MB = 600
+"""More than at the start."""
 
 
 def picture(seed: int = 0) -> Image.Image:
