@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
 from collections.abc import Callable, Iterator
@@ -16,6 +17,7 @@ from restorekit.bench import webpage
 from restorekit.bench.board import board
 from restorekit.registries import Registry
 
+CHROMIUM = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 WriteSuite = Callable[..., str]
 
 
@@ -33,6 +35,17 @@ def out(tmp_path_factory: pytest.TempPathFactory, registry: Registry, photograph
     hostile.write_text("part: test/smooth\n")
     methods = ["test/smooth", "test/oracle", "test/filler", "test/landscape", str(hostile)]
     return bench.run_suite(str(folder / "<b>suite.yaml"), methods, folder / "out", registry=registry).parent
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    playwright = pytest.importorskip("playwright.sync_api", reason="needs Playwright: pip install playwright")
+    if CHROMIUM is None:
+        pytest.skip("needs a browser: apt-get install chromium, or name one in the environment variable CHROMIUM")
+    with playwright.sync_playwright() as started:
+        opened = started.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        yield opened
+        opened.close()
 
 
 @pytest.fixture

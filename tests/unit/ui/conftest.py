@@ -1,4 +1,4 @@
-"""The page served by its own process, as a person would start it."""
+"""The page served by its own process, as a person would start it, and a browser before it."""
 
 from __future__ import annotations
 
@@ -11,11 +11,14 @@ import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import skimage.data
 from PIL import Image
+
+CHROMIUM = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 
 HOSTILE_NAME = "<img src=x onerror=window.hurt=1>{{value}}${window.hurt=2}.jpg"
 HOSTILE_TEXT = "<script>window.hurt=3</script><img src=x onerror=window.hurt=4>{{7*7}}${7*7}"
@@ -59,6 +62,18 @@ def started(folder: Path, *options: str) -> Iterator[Server]:
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     pytest.importorskip("gradio", reason="needs Gradio: pip install 'restorekit[ui]'")
     yield from started(tmp_path_factory.mktemp("server"), "--max-size", "1M", "--max-pixels", "1000000", "--rate", "1000")
+
+
+@pytest.fixture(scope="package")
+def browser() -> Iterator[Any]:
+    pytest.importorskip("gradio", reason="needs Gradio: pip install 'restorekit[ui]'")
+    playwright = pytest.importorskip("playwright.sync_api", reason="needs Playwright: pip install playwright")
+    if CHROMIUM is None:
+        pytest.skip("needs a browser: apt-get install chromium, or name one in the environment variable CHROMIUM")
+    with playwright.sync_playwright() as started_:
+        opened = started_.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        yield opened
+        opened.close()
 
 
 @pytest.fixture
