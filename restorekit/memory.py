@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import contextvars
 import os
+import re
 import sys
 import weakref
 from collections.abc import Callable, Iterator, Mapping
@@ -31,6 +32,9 @@ LAVISH = 1 << 15
 
 UNTOLD = 1 << 29
 """Bytes that the process is taken to have where the system does not tell (Windows)."""
+
+SYSTEM = Path("/")
+"""Under which Linux tells of its memory."""
 
 PROBE = 128
 """Side in pixels of the picture on which a network's memory is measured."""
@@ -169,8 +173,41 @@ def _resident() -> int:
 
 
 def _available() -> int | None:
+    """Bytes that are free on the machine, or in the container that the process is in."""
     try:
-        lines = Path("/proc/meminfo").read_text().splitlines()
+        lines = (SYSTEM / "proc/meminfo").read_text().splitlines()
     except OSError:
         return None
-    return next((int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable")), None)
+    free = next((int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable")), None)
+    inside = _contained()
+    return free if inside is None or free is None else min(free, inside)
+
+
+def _contained() -> int | None:
+    """Bytes that the control group of the process, or one around it, leaves it: it is killed when it takes more.
+
+    What the group has read from files counts as taken until it is needed, and is free here.
+    """
+    left: list[int] = []
+    try:
+        groups = [line.split(":", 2) for line in (SYSTEM / "proc/self/cgroup").read_text().splitlines()]
+    except OSError:
+        return None
+    for _, controllers, path in (group for group in groups if len(group) == 3):
+        if controllers and "memory" not in controllers.split(","):
+            continue
+        version = 1 if controllers else 2
+        root = SYSTEM / "sys/fs/cgroup" / ("memory" if version == 1 else "")
+        limit, used = ("memory.limit_in_bytes", "memory.usage_in_bytes") if version == 1 else ("memory.max", "memory.current")
+        own = root / path.lstrip("/")
+        for group in (own, *own.parents) if own.is_dir() else (root,):  # a container sees its own group as the root
+            try:
+                most = (group / limit).read_text().strip()
+                if most != "max":
+                    cached = re.search(r"^(?:total_)?inactive_file (\d+)", (group / "memory.stat").read_text(), re.MULTILINE)
+                    left.append(int(most) - int((group / used).read_text()) + (int(cached[1]) if cached else 0))
+            except (OSError, ValueError):
+                pass
+            if group == root:
+                break
+    return max(0, min(left)) if left else None

@@ -40,6 +40,9 @@ SUFFIXES = tuple(FORMATS)
 BUNDLED = ("astronaut", "brick", "camera", "chelsea", "coffee", "coins", "grass", "gravel", "motorcycle_left", "rocket")
 """Photographs, as opposed to diagrams and test patterns, among the data inside scikit-image's wheels."""
 
+DENSEST = {"raw": 8, "packbits": 512, "jpeg": 512, "tiff_lzw": 11_000, "tiff_deflate": 8300, "tiff_adobe_deflate": 8300}
+"""Pixels that a byte of a TIFF can hold, by its compression, where a pixel is a bit: Pillow takes memory for all that a damaged one claims."""
+
 Array = npt.NDArray[Any]
 
 
@@ -300,6 +303,9 @@ def _photo(opened: Image.Image, data: bytes) -> Photo:
     stored = sum((right - left) * (lower - upper) for _, (left, upper, right, lower), *_ in parts)
     if opened.format == "TIFF" and stored < opened.width * opened.height:
         raise ImageError(f"damaged or incomplete image: {opened.width}×{opened.height} pixels, of which {stored} are there")
+    most = DENSEST.get(str(opened.info.get("compression"))) if opened.format == "TIFF" else None
+    if most is not None and stored > most * len(data):
+        raise ImageError(f"damaged or incomplete image: {opened.width}×{opened.height} pixels cannot be in {len(data)} bytes")
     turned = metadata.orientation(opened) >= 5
     opened.load()
     orientation = metadata.orientation(opened)  # 1 where Pillow has turned the picture while loading

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import contextvars
 import copy
 import math
 from collections.abc import Callable, Iterator
@@ -24,6 +26,28 @@ SMALLEST_TILE = 64
 
 BAND = 2 * 4
 """Bytes for each value of the row of tiles that is worked on: their sum, and what it becomes before it is part of the result."""
+
+
+Told = Callable[[int, int], None]
+"""Is told after each tile how many are done and how many there are."""
+
+_told: contextvars.ContextVar[Told | None] = contextvars.ContextVar("told of tiles", default=None)
+
+
+@contextlib.contextmanager
+def telling(told: Told | None) -> Iterator[None]:
+    """Tell of each tile that is done while the block runs; a picture taken as a whole is one."""
+    before = _told.set(told)
+    try:
+        yield
+    finally:
+        _told.reset(before)
+
+
+def _tell(done: int, tiles: int) -> None:
+    told = _told.get()
+    if told is not None:
+        told(done, tiles)
 
 
 class Tiling:
@@ -94,7 +118,9 @@ class Tiling:
         bottom, right = size.padding(height, width)
         image = image.expand(-1, network.channels, -1, -1)
         if side >= max(height + bottom, width + right):
-            yield self.run(pad_reflect(floats(image), bottom, right), given)
+            whole = self.run(pad_reflect(floats(image), bottom, right), given)
+            _tell(1, 1)
+            yield whole
             return
         overlap, margin = self._overlap()
         if network.local:
@@ -214,16 +240,19 @@ def bands(
     rows = _windows(height, down, step, overlap=overlap, margin=margin, scale=scale)
     columns = _windows(width, right, step, overlap=overlap, margin=margin, scale=scale)
     total: Tensor | None = None
+    done = 0
     for (top, row), following in zip(rows.items(), [*list(rows)[1:], height], strict=True):
         for left, column in columns.items():
             made = restore(slice(top, top + down), slice(left, left + right))
             if total is None:
                 total = made.new_zeros(*made.shape[:2], down * scale, width * scale)
             total[..., left * scale : (left + right) * scale] += (row[:, None] * column).to(made) * made
+            done += 1
+            _tell(done, len(rows) * len(columns))
         assert total is not None
-        done = (following - top) * scale
-        yield total[..., :done, :]
-        kept = total[..., done:, :].clone()
+        ready = (following - top) * scale
+        yield total[..., :ready, :]
+        kept = total[..., ready:, :].clone()
         total.zero_()
         total[..., : kept.shape[2], :] = kept
 

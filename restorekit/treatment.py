@@ -14,6 +14,7 @@ from restorekit import devices, discovery, methods, photos, restoration, seeding
 from restorekit.errors import UserError
 from restorekit.images import Degraded, floats
 from restorekit.memory import limited
+from restorekit.tiling import Told, telling
 
 if TYPE_CHECKING:
     from restorekit.engines import Running
@@ -51,12 +52,13 @@ class Treatment:
     memory: int | None = None
     running: Running | None = None
 
-    def apply(self, photo: Photo, name: str) -> Tensor:
+    def apply(self, photo: Photo, name: str, told: Told | None = None) -> Tensor:
         """The restored picture ``(1, C, scale·H, scale·W)``, on the processor: floats in [0, 1], or whole numbers as the photograph's.
 
         Args:
             photo: as `read` gives it, or with floats.
             name: the picture's file name.
+            told: see `restorekit.tiling.telling`; of methods that are a network.
 
         Raises:
             UserError: see `restorekit.restoration.restore`.
@@ -66,7 +68,7 @@ class Treatment:
         image = photo.image if rounded else floats(photo.image)
         degraded = Degraded(image, self.mask, self.params, guide, self.references[1:]).to(self.device)
         once = restoration.self_ensemble if self.self_ensemble else restoration.restore
-        with seeding.seeded("restore", self.seed, name), limited(self.memory):
+        with seeding.seeded("restore", self.seed, name), limited(self.memory), telling(told):
             restored = once(self.method.restorer, degraded, name=self.method.label).cpu()
         return restoration.blend(image, restored, self.strength)
 

@@ -74,8 +74,7 @@ class Child:
     """A process that serves one case."""
 
     def __init__(self, case: Case, arguments: argparse.Namespace, source: Path, target: Path) -> None:
-        # A thread that waits for one which the system has put aside would use up the processor's time meanwhile.
-        environment = {**os.environ, "OMP_WAIT_POLICY": "passive", "OMP_NUM_THREADS": str(arguments.threads)}
+        environment = {**os.environ, "OMP_NUM_THREADS": str(arguments.threads)}
         start = time.perf_counter()
         command = [sys.executable, __file__, "--serve", json.dumps(case), "--threads", str(arguments.threads)]
         command += ["--photo", str(source), "--target", str(target)]

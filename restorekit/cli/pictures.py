@@ -84,7 +84,7 @@ def degrade(
         sides = [("--save-params", file) for folder in folders for file in _params_files(folder, degradation)]
         batch.settle_side_files(sides, planned, overwrite=overwrite)
 
-    def compute(job: batch.Job, photo: Photo) -> Tensor:
+    def compute(job: batch.Job, photo: Photo, tell: running.Tell) -> Tensor:
         from restorekit import images, seeding
 
         _, channels, height, width = photo.image.shape
@@ -266,10 +266,10 @@ def restore(
         facts |= {"engine": running_by.engine, "precision": running_by.precision}
         facts |= {"compiled_in": round(running_by.seconds, 1)} if compiled else {}
 
-    def compute(job: batch.Job, photo: Photo) -> Tensor:
+    def compute(job: batch.Job, photo: Photo, tell: running.Tell) -> Tensor:
         if watched is not None:
             watched.begin(job.source, job.target, photo)
-        restored = treated.apply(photo, job.source.name)
+        restored = treated.apply(photo, job.source.name, running.by_tiles(job, tell, passes=8 if self_ensemble else 1))
         if watched is not None:
             watched.end(restored)
         return restored

@@ -41,7 +41,7 @@ class Work:
         clip: reads, restores and writes one of video, in the main thread.
     """
 
-    compute: Callable[[Job, Photo], Tensor]
+    compute: Callable[[Job, Photo, Tell], Tensor]
     write: Callable[[Job, Photo, Tensor], None]
     keeps_input: bool = False
     clip: Callable[[Job, Tell], Made] | None = None
@@ -139,6 +139,26 @@ def run(
     return 2 if failures else 0
 
 
+def by_tiles(job: Job, tell: Tell, *, passes: int) -> Callable[[int, int], None]:
+    """Says on the bar how far one large picture is.
+
+    Args:
+        job: which.
+        tell: moves the bar.
+        passes: how often the picture is gone through.
+    """
+    ended = 0
+
+    def told(done: int, tiles: int) -> None:
+        nonlocal ended
+        if passes * tiles > 1:
+            words = f"restoring {job.source.name}, tile {done} of {tiles}"
+            tell(words, min(1.0, (ended + done / tiles) / passes))  # a grey network takes each channel by itself: three times as many
+        ended += done == tiles
+
+    return told
+
+
 class _Doing:
     """One picture or clip on its way."""
 
@@ -162,9 +182,13 @@ class _Doing:
             self.seconds += time.perf_counter() - start
 
     def _go(self, work: Work, writers: ThreadPoolExecutor, steps: Steps) -> None:
+        def tell(words: str, share: float) -> None:
+            steps.move(words, share - self.share)
+            self.share = share
+
         if self.job.is_clip and work.clip is not None and self.fault is None:
             try:
-                self.made = work.clip(self.job, lambda words, share: self._tell(steps, words, share))
+                self.made = work.clip(self.job, tell)
             except Exception as fault:
                 self.fault = fault
             else:
@@ -175,7 +199,7 @@ class _Doing:
         if photo is None:
             return
         try:
-            made = work.compute(self.job, photo)
+            made = work.compute(self.job, photo, tell)
         except Exception as fault:
             self.fault = fault
         else:
@@ -188,10 +212,6 @@ class _Doing:
         start = time.perf_counter()
         work.write(self.job, photo, made)
         self.seconds += time.perf_counter() - start
-
-    def _tell(self, steps: Steps, words: str, share: float) -> None:
-        steps.move(words, share - self.share)
-        self.share = share
 
     def result(self) -> tuple[int, int]:
         """Height and width, once it is written; raises what went wrong."""

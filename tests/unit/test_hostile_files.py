@@ -50,6 +50,29 @@ def test_a_tiff_must_have_all_its_rows(tmp_path: Path) -> None:
         photos.read(tmp_path / "a.tif")
 
 
+def claiming(side: int, compression: int) -> bytes:
+    """A grey TIFF of four bytes of pixels that says that it is so large."""
+    rows = {256: side, 257: side, 258: 8, 259: compression, 262: 1, 273: 8, 277: 1, 278: side, 279: 4}
+    entries = b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in rows.items())
+    return struct.pack("<2sHI4s", b"II", 42, 12, bytes(4)) + struct.pack("<H", len(rows)) + entries + bytes(4)
+
+
+def test_a_tiff_must_have_the_bytes_for_its_pixels(tmp_path: Path) -> None:
+    for number, name in {1: "raw", 5: "tiff_lzw", 7: "jpeg", 8: "tiff_adobe_deflate", 32773: "packbits", 32946: "tiff_deflate"}.items():
+        assert name in photos.DENSEST
+        (tmp_path / "a.tif").write_bytes(claiming(13_000, number))
+        with pytest.raises(ImageError, match="13000×13000 pixels cannot be in 126 bytes"):
+            photos.read(tmp_path / "a.tif")
+
+
+@pytest.mark.parametrize("compression", list(photos.DENSEST))
+@pytest.mark.parametrize("mode", ["1", "L"])
+def test_the_smallest_tiff_that_there_can_be_is_read(compression: str, mode: str, tmp_path: Path) -> None:
+    whole = Image.new(mode if compression != "jpeg" else "L", (3000, 2000))  # black, which nothing can be made smaller than
+    whole.save(tmp_path / "a.tif", compression=compression, tiffinfo={278: 2000})
+    assert photos.read(tmp_path / "a.tif", whole_numbers=True).image.shape == (1, 1, 2000, 3000)
+
+
 # fuzzing: pytest -m slow tests/unit/test_hostile_files.py
 
 

@@ -13,7 +13,7 @@ from torch import Tensor
 
 import restorekit as rk
 import restorekit.errors
-from restorekit import memory
+from restorekit import memory, tiling
 from restorekit.builtin.network import Box
 from restorekit.images import LEVELS, SizeRule, floats, pad_reflect, whole_numbers
 from restorekit.interfaces import Generator
@@ -312,3 +312,67 @@ def test_the_memory_of_the_process_is_known_without_linux(monkeypatch: pytest.Mo
     monkeypatch.setitem(sys.modules, "resource", None)  # as on Windows
     assert memory._resident() == memory.UNTOLD
     assert memory._available() is None
+
+
+def system(root: Path, files: dict[str, str]) -> Path:
+    """The files in which Linux tells of memory, under a folder."""
+    for name, text in {"proc/meminfo": "MemTotal: 9000 kB\nMemAvailable:    8000 kB\n", **files}.items():
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_text(text)
+    return root
+
+
+@pytest.mark.parametrize(
+    ("files", "free"),
+    [
+        ({}, 8000 << 10),
+        ({"proc/self/cgroup": "0::/\n"}, 8000 << 10),
+        # a container of version 2, which sees its group as the root, and one of version 1, which has the path of outside
+        (
+            {
+                "proc/self/cgroup": "0::/\n",
+                "sys/fs/cgroup/memory.max": "5000000\n",
+                "sys/fs/cgroup/memory.current": "3000000\n",
+                "sys/fs/cgroup/memory.stat": "anon 1000\nfile 900000\ninactive_file 500000\n",
+            },
+            2500000,
+        ),
+        (
+            {
+                "proc/self/cgroup": "9:name=systemd:/docker/x\n4:memory:/docker/x\n0::/\n",
+                "sys/fs/cgroup/memory/memory.limit_in_bytes": "4000000\n",
+                "sys/fs/cgroup/memory/memory.usage_in_bytes": "1000000\n",
+                "sys/fs/cgroup/memory/memory.stat": "cache 10\n",
+            },
+            3000000,
+        ),
+        # a service without a bound of its own, in a slice that has one and is over it
+        (
+            {
+                "proc/self/cgroup": "0::/a.slice/b.service\n",
+                "sys/fs/cgroup/a.slice/b.service/memory.max": "max\n",
+                "sys/fs/cgroup/a.slice/memory.max": "100\n",
+                "sys/fs/cgroup/a.slice/memory.current": "300\n",
+                "sys/fs/cgroup/a.slice/memory.stat": "",
+            },
+            0,
+        ),
+        ({"proc/self/cgroup": "nonsense\n4:memory:/\n", "sys/fs/cgroup/memory/memory.limit_in_bytes": "nonsense\n"}, 8000 << 10),
+    ],
+)
+def test_the_bound_of_a_container_counts(files: dict[str, str], free: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(memory, "SYSTEM", system(tmp_path, files))
+    assert memory._available() == free
+
+
+def test_each_tile_is_told() -> None:
+    told: list[tuple[int, int]] = []
+    with tiling.telling(lambda done, tiles: told.append((done, tiles))):
+        model(Blur()).restore(picture(200, 300).float(), tile=100)
+        assert told == [(number, len(told)) for number in range(1, len(told) + 1)]
+        assert len(told) >= 6
+        told.clear()
+        model(Blur()).restore(picture(50, 60).float())
+    assert told == [(1, 1)]
+    model(Blur()).restore(picture(50, 60).float())
+    assert told == [(1, 1)]

@@ -10,8 +10,10 @@ import struct
 import subprocess
 import sys
 import termios
+from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from restorekit.cli import common
 
@@ -27,13 +29,13 @@ with common.progress("restoring", 3) as steps:
 """
 
 
-def shown(columns: int) -> str:
-    """What a terminal of so many columns gets."""
+def shown(columns: int, *command: str) -> str:
+    """What a terminal of so many columns gets from Python with these arguments."""
     ours, theirs = pty.openpty()
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
     environment = {**os.environ, "TERM": "xterm"}
     environment.pop("COLUMNS", None)
-    done = subprocess.run([sys.executable, "-c", CODE], stdout=theirs, stderr=theirs, env=environment, check=True)
+    done = subprocess.run([sys.executable, *command], stdout=theirs, stderr=theirs, env=environment, check=True)
     os.close(theirs)
     written = b""
     while True:
@@ -49,12 +51,28 @@ def shown(columns: int) -> str:
     return written.decode()
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="other systems end a terminal in other ways")
+def lines_of(written: str) -> list[str]:
+    """Without what moves the cursor and makes colours."""
+    plain = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", written)
+    return [line for line in re.split(r"[\r\n]+", plain) if line.strip()]
+
+
+on_linux = pytest.mark.skipif(sys.platform != "linux", reason="other systems end a terminal in other ways")
+
+
+@on_linux
+def test_the_bar_tells_how_far_a_large_picture_is(tmp_path: Path) -> None:
+    Image.new("RGB", (400, 300), "grey").save(tmp_path / "large.png")
+    command = ["-m", "restorekit", "restore", str(tmp_path / "large.png"), "-o", str(tmp_path / "out.png")]
+    lines = lines_of(shown(120, *command, "--set", "window=256", "--engine", "torch"))
+    assert any(re.search(r"restoring large.png, tile \d+ of \d+", line) for line in lines)
+
+
+@on_linux
 @pytest.mark.parametrize("columns", [40, 80, 120])
 def test_the_bar_has_one_line_of_the_terminals_width(columns: int) -> None:
-    written = shown(columns)
-    plain = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", written)
-    lines = [line for line in re.split(r"[\r\n]+", plain) if line.strip()]
+    written = shown(columns, "-c", CODE)
+    lines = lines_of(written)
     bars = [line for line in lines if "/3 " in line]
     assert bars
     assert max(map(len, bars)) <= columns
