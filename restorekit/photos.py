@@ -41,7 +41,7 @@ BUNDLED = ("astronaut", "brick", "camera", "chelsea", "coffee", "coins", "grass"
 """Photographs, as opposed to diagrams and test patterns, among the data inside scikit-image's wheels."""
 
 DENSEST = {"raw": 8, "packbits": 512, "jpeg": 512, "tiff_lzw": 11_000, "tiff_deflate": 8300, "tiff_adobe_deflate": 8300}
-"""Pixels that a byte of a TIFF can hold, by its compression, where a pixel is a bit: Pillow takes memory for all that a damaged one claims."""
+"""Pixels of one bit that a byte of a TIFF can hold, by compression: Pillow takes memory for all that a damaged one claims."""
 
 Array = npt.NDArray[Any]
 

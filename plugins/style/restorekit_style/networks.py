@@ -74,8 +74,7 @@ class TransformNet(Generator):
     """Paints a photograph in the style that it was trained for.
 
     Johnson, Alahi & Fei-Fei, ECCV 2016, arXiv:1603.08155, with enlarging before convolutions in place of transposed ones
-    and with instance norm. The network says what to add to the logit of the photograph's pixels, so that what it leaves
-    alone stays as it is.
+    and with instance norm.
 
     Args:
         width: channels at full size; doubled with each halving of the size, of which there are two.
@@ -100,8 +99,6 @@ class TransformNet(Generator):
             [Convolution(4 * width, 2 * width, 3, scale=2, styles=styles), Convolution(2 * width, width, 3, scale=2, styles=styles)]
         )
         self.last = nn.Conv2d(width, 3, 9)
-        with torch.no_grad():
-            self.last.weight.mul_(0.1)  # it begins by leaving the photograph nearly alone
 
     def forward(self, x: Tensor, given: Tensor | None = None) -> Tensor:
         """The painted image, same shape.
@@ -118,7 +115,7 @@ class TransformNet(Generator):
             inner = block(inner, style)
         for layer in self.up:
             inner = F.relu(layer(inner, style))
-        return torch.sigmoid(torch.logit(x.float(), 0.02) + self.last(mirrored(inner, 4)).float())
+        return torch.sigmoid(self.last(mirrored(inner, 4)).float())
 
 
 def mirrored(x: Tensor, edge: int) -> Tensor:
