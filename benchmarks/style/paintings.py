@@ -1,11 +1,13 @@
 """Three style pictures made by rule, so that they may go anywhere: brush strokes in a flow, stained glass, and ink on paper.
 
-python benchmarks/style/paintings.py --out /tmp/paintings
+    python benchmarks/style/paintings.py --out /tmp/paintings
+    python benchmarks/style/paintings.py --out /tmp/paintings --colours      # each in six, to train `style/adain` with
 """
 
 from __future__ import annotations
 
 import argparse
+import itertools
 from pathlib import Path
 
 import numpy as np
@@ -109,11 +111,15 @@ PAINTINGS = {"strokes": strokes, "glass": glass, "ink": ink}
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, required=True, metavar="FOLDER")
-    folder = parser.parse_args().out
-    folder.mkdir(parents=True, exist_ok=True)
+    parser.add_argument("--colours", action="store_true", help="red, green and blue in every order")
+    arguments = parser.parse_args()
+    arguments.out.mkdir(parents=True, exist_ok=True)
     for name, make in PAINTINGS.items():
-        make().save(folder / f"{name}.png")
-        print(folder / f"{name}.png")
+        picture = make()
+        for order in list(itertools.permutations("RGB"))[: None if arguments.colours else 1]:
+            file = arguments.out / f"{name}{'-' + ''.join(order).lower() if arguments.colours else ''}.png"
+            Image.merge("RGB", [picture.getchannel(channel) for channel in order]).save(file)
+            print(file)
 
 
 if __name__ == "__main__":
