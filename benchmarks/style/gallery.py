@@ -13,6 +13,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from paintings import PAINTINGS
+from PIL import Image
 from torch import Tensor
 
 import restorekit as rk
@@ -40,7 +41,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True, metavar="FILE.jpg")
     arguments = parser.parse_args()
     height = round(WIDTH / 1.32)
-    styles = {name: torch.from_numpy(np.asarray(make()).copy()).permute(2, 0, 1)[None] / 255 for name, make in PAINTINGS.items()}
+    styles = {name: tensor(make()) for name, make in PAINTINGS.items()}
     rows = [[torch.ones(1, 3, height, WIDTH), *(scaled(style[..., : round(640 / 1.32), :], height) for style in styles.values())]]
     for name, (down, across) in PHOTOGRAPHS.items():
         photo = scaled(photos.bundled_photo(name).image[..., down, across], height)
@@ -55,19 +56,21 @@ def main() -> None:
             )
             rows[-1].append(method.restore(Degraded(photo, reference=picture)))
             print(name, style, flush=True)
-    framed = [torch.cat([F.pad(picture, (0, GAP, 0, GAP), value=1.0) for picture in row], 3) for row in rows]
-    whole = torch.cat(framed, 2)[..., :-GAP, :-GAP]
-    write(arguments.out, whole)
+    write(arguments.out, rows)
+
+
+def tensor(picture: Image.Image) -> Tensor:
+    return torch.from_numpy(np.asarray(picture).copy()).permute(2, 0, 1)[None] / 255
 
 
 def scaled(image: Tensor, height: int) -> Tensor:
     return F.interpolate(image, (height, WIDTH), mode="bicubic", antialias=True).clamp(0, 1)
 
 
-def write(path: Path, image: Tensor) -> None:
-    from PIL import Image
-
-    pixels = image[0].permute(1, 2, 0).mul(255).round().byte().numpy()
+def write(path: Path, rows: list[list[Tensor]]) -> None:
+    """Rows of pictures, with white between, as a small JPEG."""
+    framed = [torch.cat([F.pad(picture, (0, GAP, 0, GAP), value=1.0) for picture in row], 3) for row in rows]
+    pixels = torch.cat(framed, 2)[0, :, :-GAP, :-GAP].permute(1, 2, 0).mul(255).round().byte().numpy()
     stream = io.BytesIO()
     small = Image.fromarray(pixels).resize((SHOWN, round(SHOWN * pixels.shape[0] / pixels.shape[1])), Image.Resampling.LANCZOS)
     small.save(stream, "JPEG", quality=83, optimize=True)

@@ -1,7 +1,7 @@
 """Three style pictures made by rule, so that they may go anywhere: brush strokes in a flow, stained glass, and ink on paper.
 
-    python benchmarks/style/paintings.py --out /tmp/paintings
-    python benchmarks/style/paintings.py --out /tmp/paintings --colours      # each in six, to train `style/adain` with
+python benchmarks/style/paintings.py --out /tmp/paintings
+python benchmarks/style/paintings.py --out /tmp/paintings --colours      # each in six, to train `style/adain` with
 """
 
 from __future__ import annotations
