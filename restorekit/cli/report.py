@@ -100,7 +100,8 @@ def info(name: str, as_json: bool) -> None:
             click.echo(_model_text(model))
         return
     registry = _registry()
-    found = [describe.part(part, registry) for part in registry.named(name)]
+    named = sorted(registry.named(name), key=lambda part: part.kind == "recipe")  # which is long, and would hide what follows
+    found = [describe.part(part, registry) for part in named]
     if as_json:
         emit(found)
     else:

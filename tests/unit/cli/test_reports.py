@@ -106,6 +106,13 @@ def test_info_shows_all_parts_of_a_name_and_picks_one(run: Run, registry: Regist
     assert all(f"{kind} core/ssim" in text for kind in kinds)
 
 
+def test_info_shows_recipes_last(run: Run, registry: Registry) -> None:
+    shared = [r.name for r in registry.of_kind("recipe") if len(registry.named(r.name)) > 1]
+    if not shared:
+        pytest.skip("no recipe has the name of another part")
+    assert run("info", shared[0], "--json").json[-1]["kind"] == "recipe"
+
+
 @pytest.mark.parametrize("kind", [k for k in KINDS if k != "features"])  # those import torchvision and timm
 def test_info_describes_parts_of_every_kind(kind: str, run: Run, registry: Registry) -> None:
     for p in registry.of_kind(kind)[:2]:
