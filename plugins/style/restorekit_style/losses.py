@@ -13,6 +13,7 @@ import restorekit as rk
 from restorekit.images import Degraded
 from restorekit.interfaces import Features, Loss
 from restorekit_style.layers import check_layers
+from restorekit_style.networks import EPSILON
 from restorekit_style.statistics import STATISTICS, relative
 
 Against = Literal["target", "reference"]
@@ -146,20 +147,24 @@ class ContentLoss(Loss):
     Args:
         features: the network whose maps are compared.
         layers: names of its layers; the paper takes ``conv4_2`` of VGG-19.
+        normalised: compare maps whose channels have been brought to mean 0 and deviation 1, in each image by itself: what is where,
+            and not how strong it is, which is the style's to say. Huang & Belongie, ICCV 2017, get there by another way: they
+            give the target's maps the style's means and deviations first.
 
     Raises:
         UserError: a layer that the network does not have or that is given twice.
     """
 
-    def __init__(self, *, features: Features, layers: Annotated[tuple[str, ...], MinLen(1)]) -> None:
+    def __init__(self, *, features: Features, layers: Annotated[tuple[str, ...], MinLen(1)], normalised: bool = False) -> None:
         super().__init__()
         check_layers(features, layers)
-        self.features, self.layers = features, layers
+        self.features, self.layers, self.normalised = features, layers, normalised
 
     def forward(self, restored: Tensor, target: Tensor, degraded: Degraded) -> Tensor:
         """A scalar for images ``(N, C, H, W)``; `degraded` is not read."""
         made, wanted = self.features(restored, self.layers), self.features(target, self.layers)
-        terms = [relative(_wide(made[layer]), _wide(wanted[layer])) for layer in self.layers]
+        prepared = normalised if self.normalised else _wide
+        terms = [relative(prepared(made[layer]), prepared(wanted[layer])) for layer in self.layers]
         return torch.stack(terms).mean()
 
 
@@ -167,6 +172,13 @@ def _reference(degraded: Degraded) -> Tensor:
     if degraded.reference is None:
         raise rk.UserError("against: reference, and there is none; give the style picture with --set data.reference=FILE")
     return degraded.reference
+
+
+def normalised(maps: Tensor) -> Tensor:
+    """Maps ``(N, C, H, W)`` whose channels have mean 0 and deviation 1 in each image, in at least float32."""
+    with torch.autocast(maps.device.type, enabled=False):
+        variance, mean = torch.var_mean(_wide(maps), (2, 3), correction=0, keepdim=True)
+        return (_wide(maps) - mean) * (variance + EPSILON).rsqrt()
 
 
 def _wide(maps: Tensor) -> Tensor:

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 import torch
-from restorekit_style.losses import ContentLoss, GramLoss, MomentsLoss, gram
+import torch.nn.functional as F
+from restorekit_style.losses import ContentLoss, GramLoss, MomentsLoss, gram, normalised
 from torch import Tensor, nn
 
 import restorekit as rk
@@ -50,6 +51,19 @@ def test_content_is_its_formula() -> None:
     ]
     assert loss(first, second, Degraded(first)).item() == pytest.approx(np.mean(each), rel=1e-10)
     assert torch.autograd.gradcheck(lambda x: loss(x, second, Degraded(second)), first.clone().requires_grad_())
+
+
+def test_normalised_content_is_its_formula_and_leaves_strength_free() -> None:
+    loss = ContentLoss(features=Maps(), layers=LAYERS, normalised=True)
+    first, second = images(2, 3, 9, 7, seed=1), images(2, 3, 9, 7, seed=2)
+    each = []
+    for layer in LAYERS:
+        made, wanted = (F.instance_norm(Maps()(image, LAYERS)[layer], eps=1e-5) for image in (first, second))
+        each.append(((made - wanted).square().sum((1, 2, 3)) / wanted.square().sum((1, 2, 3))).mean())
+    assert loss(first, second, Degraded(first)).item() == pytest.approx(torch.stack(each).mean().item(), rel=1e-9)
+    assert torch.autograd.gradcheck(lambda x: loss(x, second, Degraded(second)), first.clone().requires_grad_())
+    maps = images(2, 4, 9, 7, seed=3)
+    torch.testing.assert_close(normalised(3 * maps + 1), normalised(maps), atol=2e-4, rtol=0)
 
 
 def test_moments_are_their_formula() -> None:
