@@ -14,7 +14,7 @@ from restorekit import engine
 from restorekit.engine.callbacks import Callback
 from restorekit.recipes import Recipe
 
-SUITE = "core/cbsd68-shake-sharp"
+SUITE = str(Path(__file__).with_name("shake.yaml"))
 SHAKE = "shake"
 
 
