@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     from restorekit.registries import Registry
 
 MODEL_SUFFIX = ".safetensors"
+TRAINED = "model.safetensors"
+"""What a training leaves in its folder."""
+
 FOREIGN = (".pth", ".pt", ".ckpt", ".h5", ".bin", ".pkl")
 
 
@@ -66,6 +69,8 @@ def resolve(name: str, options: Mapping[str, Any] | None = None, *, registry: Re
         )
     elif path.is_file():
         raise UserError(f"{name}: not a method; give a registered name, a model file (.safetensors) or a YAML file with the key part")
+    elif (path / TRAINED).is_file():
+        raise UserError(f"{name}: a folder; give the model in it, {path / TRAINED}")
     else:
         label, spec = "", {"part": _restorer(name, registry)}
     content = recipes.Recipe(spec, name)
@@ -91,5 +96,6 @@ def _restorer(name: str, registry: Registry) -> str:
             ) from None
         if others:
             kinds = " and a ".join(part.kind for part in others)
-            raise UserError(f"{name} is a {kinds}, not a restorer. See: restorekit list restorer") from None
+            how = f" Train it: restorekit train {name} --out FOLDER." if any(p.kind == "recipe" for p in others) else ""
+            raise UserError(f"{name} is a {kinds}, not a restorer.{how} See: restorekit list restorer") from None
         raise

@@ -40,6 +40,9 @@ SUFFIXES = tuple(FORMATS)
 BUNDLED = ("astronaut", "brick", "camera", "chelsea", "coffee", "coins", "grass", "gravel", "motorcycle_left", "rocket")
 """Photographs, as opposed to diagrams and test patterns, among the data inside scikit-image's wheels."""
 
+BEGINNINGS = (b"\x89PNG\r\n", b"\xff\xd8\xff", b"II*\0", b"MM\0*")
+"""Of files in the commonest formats."""
+
 DENSEST = {"raw": 8, "packbits": 512, "jpeg": 512, "tiff_lzw": 11_000, "tiff_deflate": 8300, "tiff_adobe_deflate": 8300}
 """Pixels of one bit that a byte of a TIFF can hold, by compression: Pillow takes memory for all that a damaged one claims."""
 
@@ -101,6 +104,8 @@ def read(path: str | Path, *, whole_numbers: bool = False) -> Photo:
     except ImageError as fault:
         raise ImageError(f"{path}: {fault}") from fault
     except UnidentifiedImageError as fault:
+        if data.startswith(BEGINNINGS):
+            raise ImageError(f"{path}: damaged or incomplete image: it begins as one, and its size or colours cannot be read") from fault
         raise ImageError(f"{path}: not an image that can be read here; formats: {', '.join(dict.fromkeys(FORMATS.values()))}") from fault
     except Image.DecompressionBombError as fault:
         raise ImageError(f"{path}: too large for a picture: {fault} Cut it into parts") from fault

@@ -6,6 +6,7 @@ import contextlib
 import contextvars
 import copy
 import math
+import warnings
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
@@ -50,6 +51,12 @@ def _tell(done: int, tiles: int) -> None:
         told(done, tiles)
 
 
+PARTS = (
+    "this network looks at a picture as a whole, and memory has room for parts of it only, whose results differ from that; "
+    "give it more with --memory, or make the picture smaller"
+)
+
+
 class Tiling:
     """How a network works on images of any size. What that needs to know of the network is measured when first needed.
 
@@ -82,6 +89,8 @@ class Tiling:
         side = min(tile or longest, longest)
         if tile is None or memory.is_limited():  # tiles that were asked for do not depend on what else the machine does
             side = self._side(image, given, side)
+        if tile is None and side < longest and not self.network.local:
+            warnings.warn(PARTS, stacklevel=2)
         while True:
             try:
                 return self._assembled(image, given, side)

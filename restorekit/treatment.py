@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
 from torch import Tensor
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from restorekit.methods import Method
     from restorekit.photos import Photo
     from restorekit.registries import Registry
+
+Read = TypeVar("Read")
 
 
 @dataclass(frozen=True)
@@ -118,9 +120,9 @@ def prepare(
     _refuse_ignored(method.restorer, method.label, {"psf": psf, "mask": mask, "reference": reference[0] if reference else None})
     if len(reference) > 1 and "references" not in method.restorer.uses:
         raise UserError(f"--reference: {len(reference)} given, and {method.label} reads one; give one")
-    params = {} if psf is None else {"psf": photos.read_psf(psf)}
-    missing = None if mask is None else photos.read_mask(mask)
-    guides = tuple(photos.read(file).image for file in reference)
+    params = {} if psf is None else {"psf": _told("psf", photos.read_psf, psf)}
+    missing = None if mask is None else _told("mask", photos.read_mask, mask)
+    guides = tuple(_told("reference", photos.read, file).image for file in reference)
     method = replace(method, restorer=method.restorer.to(place))
     if self_ensemble and method.restorer.iterative:
         raise UserError(f"--self-ensemble: {method.label} works step by step, and would do so eight times; leave it out")
@@ -152,6 +154,14 @@ def read(source: Path) -> Photo:
     if photo.frames > 1:
         raise UserError(f"{source}: {photo.frames} pages or frames, of which only the first would be kept; save them as single pictures")
     return photo
+
+
+def _told(option: str, read_file: Callable[[Path], Read], file: Path) -> Read:
+    """What a file that an option names holds; messages name the option, too."""
+    try:
+        return read_file(file)
+    except UserError as fault:
+        raise type(fault)(f"--{option} {fault}") from fault
 
 
 def _refuse_ignored(restorer: Restorer, label: str, given: Mapping[str, Path | None]) -> None:

@@ -22,8 +22,8 @@ class Network(Restorer):
         file: model file.
         generator: a network instead of a file; without training it does not restore, so this is for
             generators built in Python.
-        tile: side of the tiles, in pixels, in which larger images are restored to save memory; None restores the whole
-            at once.
+        tile: side of the tiles, in pixels, in which larger images are restored; null takes the whole at once where
+            memory has room for it, and else the largest tiles that it has room for.
         style: which of its styles or classes a network that has several makes, from 0.
 
     Raises:

@@ -63,6 +63,8 @@ def plan(sources: Sequence[Path], out: Path, *, suffix: str | None = None, clips
         raise UserError(
             f"{out}: {ending} is no format that can be written. Did you mean {' or '.join(near)}? For a folder of this name, make it first"
         )
+    if not one and not out.is_dir() and ending in known:
+        raise UserError(f"{out}: the name of one file, and there may be several results; give a folder, such as -o {out.with_suffix('')}/")
     if one and ending in known:
         if suffix is not None and ending != suffix:
             raise UserError(f"{out}: the name says another format than --format {suffix[1:]}; leave --format out, or change the name")

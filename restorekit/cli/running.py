@@ -152,7 +152,7 @@ def by_tiles(job: Job, tell: Tell, *, passes: int) -> Callable[[int, int], None]
     def told(done: int, tiles: int) -> None:
         nonlocal ended
         if passes * tiles > 1:
-            words = f"restoring {job.source.name}, tile {done} of {tiles}"
+            words = f"tile {done} of {tiles}, {job.source.name}"
             tell(words, min(1.0, (ended + done / tiles) / passes))  # a grey network takes each channel by itself: three times as many
         ended += done == tiles
 

@@ -50,6 +50,16 @@ def test_a_tiff_must_have_all_its_rows(tmp_path: Path) -> None:
         photos.read(tmp_path / "a.tif")
 
 
+@pytest.mark.parametrize("options", [{}, {"compression": "tiff_lzw"}])
+def test_what_begins_as_a_picture_is_called_damaged(options: dict[str, str], tmp_path: Path) -> None:
+    picture().save(tmp_path / "a.tif", **options)
+    data = (tmp_path / "a.tif").read_bytes()
+    for length in (6, 8, len(data) // 2, len(data) - 4):
+        (tmp_path / "a.tif").write_bytes(data[:length])
+        with pytest.raises(ImageError, match=r"a\.tif: damaged or incomplete image"):
+            photos.read(tmp_path / "a.tif")
+
+
 def claiming(side: int, compression: int) -> bytes:
     """A grey TIFF of four bytes of pixels that says that it is so large."""
     rows = {256: side, 257: side, 258: 8, 259: compression, 262: 1, 273: 8, 277: 1, 278: side, 279: 4}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 
@@ -376,3 +377,15 @@ def test_each_tile_is_told() -> None:
     assert told == [(1, 1)]
     model(Blur()).restore(picture(50, 60).float())
     assert told == [(1, 1)]
+
+
+def test_a_network_that_needs_the_whole_is_not_cut_without_a_word(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(memory, "_resident", lambda: 0)
+    image = picture(400, 400).float()
+    whole = Blur()
+    whole.local = False
+    for network, limit, told in ((whole, 24 << 20, True), (whole, None, False), (Blur(), 24 << 20, False)):
+        with memory.limited(limit), warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            model(network).restore(image)
+        assert [tiling.PARTS in str(warning.message) for warning in caught] == [True] * told

@@ -157,7 +157,7 @@ def restorekit_parts() -> Iterator[Part]:
         "recipe",
         "shipped",
         f"{HERE}:recipes/shipped.yaml",
-        summary="the same with a third stage, on shake that varies and borders as they are; makes the shipped model, on a GPU",
+        summary="deblurgan/default with a third stage, on shake that varies; makes the shipped model, on a GPU",
         paper=COMPACT,
         licence="Apache-2.0",
     )

@@ -92,7 +92,7 @@ def restorekit_parts() -> Iterator[Part]:
         "recipe",
         "fast",
         f"{HERE}:recipes/fast.yaml",
-        summary="a network that paints in one style in a second: needs a style picture and photographs",
+        summary="a network that paints in one style, or several, in one pass: needs style pictures and photographs",
         paper=JOHNSON,
         licence="Apache-2.0",
     )
@@ -100,7 +100,7 @@ def restorekit_parts() -> Iterator[Part]:
         "recipe",
         "adain",
         f"{HERE}:recipes/adain.yaml",
-        summary="a network that paints in any style in a second: needs photographs and a folder of paintings",
+        summary="a network that paints in any style in one pass: needs photographs and a folder of paintings",
         paper=ADAIN,
         licence="Apache-2.0",
     )

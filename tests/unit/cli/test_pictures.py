@@ -151,10 +151,20 @@ def test_folders_keep_their_structure_and_files_their_names(run: Run, photo: Pat
     Image.open(photo).save(photo.parent / "deep" / "er" / "cat.png")
     (photo.parent / "notes.txt").write_text("no picture")
     Image.open(photo).save(tmp_path / "other.bmp")
-    shown = run("restore", photo.parent, tmp_path / "other.bmp", "-o", tmp_path / "out.png")
+    shown = run("restore", photo.parent, tmp_path / "other.bmp", "-o", tmp_path / "out")
     assert shown.code == 0, shown.err
-    written = sorted(str(p.relative_to(tmp_path / "out.png")) for p in (tmp_path / "out.png").rglob("*") if p.is_file())
+    written = sorted(str(p.relative_to(tmp_path / "out")) for p in (tmp_path / "out").rglob("*") if p.is_file())
     assert written == ["cat.png", "deep/er/cat.png", "other.bmp"]
+
+
+def test_several_results_do_not_go_into_the_name_of_a_file(run: Run, photo: Path, tmp_path: Path) -> None:
+    for sources in ([photo.parent], [photo, photo], [photo.parent / "*.png"]):
+        shown = run("restore", *sources, "-o", tmp_path / "out.png")
+        assert shown.code == 2
+        assert f"give a folder, such as -o {tmp_path / 'out'}/" in shown.err
+        assert not (tmp_path / "out.png").exists()
+    (tmp_path / "out.png").mkdir()
+    assert run("restore", photo.parent, "-o", tmp_path / "out.png").code == 0
 
 
 def test_pictures_of_one_name_do_not_overwrite_each_other(run: Run, photo: Path, tmp_path: Path) -> None:
@@ -453,3 +463,17 @@ def test_a_misspelt_suffix_makes_no_folder(command: tuple[str, ...], run: Run, p
     assert not out.exists()
     out.mkdir()
     assert run(*words, "--with", "core/gaussian-noise" if command[0] == "degrade" else "core/identity").code == 0
+
+
+def test_messages_say_what_to_type_instead(run: Run, photo: Path, registry: Registry, tmp_path: Path) -> None:
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "model.safetensors").touch()
+    shown = run("restore", photo, "-o", tmp_path / "out.png", "--with", tmp_path / "run")
+    assert f"give the model in it, {tmp_path / 'run' / 'model.safetensors'}" in shown.err
+    (tmp_path / "notes.txt").write_text("no picture")
+    shown = run("restore", photo, "-o", tmp_path / "out.png", "--with", "core/biharmonic-inpaint", "--mask", tmp_path / "notes.txt")
+    assert f"--mask {tmp_path / 'notes.txt'}: not an image" in shown.err
+    others = {part.name for part in registry.parts if part.kind != "recipe"}
+    alone = next((part.name for part in registry.of_kind("recipe") if part.name not in others), None)
+    if alone is not None:
+        assert f"restorekit train {alone}" in run("restore", photo, "-o", tmp_path / "out.png", "--with", alone).err
