@@ -12,6 +12,9 @@ from pathlib import Path
 
 from restorekit.errors import ImageError, UserError, did_you_mean
 
+TRAINED = "model.safetensors"
+"""What a training leaves in its folder."""
+
 NAMES_COMPARED = 5000
 """Names in a folder that a missing one is compared with; more would make the message slow."""
 

@@ -200,14 +200,10 @@ def _contained() -> int | None:
         root = SYSTEM / "sys/fs/cgroup" / ("memory" if version == 1 else "")
         limit, used = ("memory.limit_in_bytes", "memory.usage_in_bytes") if version == 1 else ("memory.max", "memory.current")
         own = root / path.lstrip("/")
-        for group in (own, *own.parents) if own.is_dir() else (root,):  # a container sees its own group as the root
-            try:
-                most = (group / limit).read_text().strip()
-                if most != "max":
-                    cached = re.search(r"^(?:total_)?inactive_file (\d+)", (group / "memory.stat").read_text(), re.MULTILINE)
-                    left.append(int(most) - int((group / used).read_text()) + (int(cached[1]) if cached else 0))
-            except (OSError, ValueError):
-                pass
-            if group == root:
-                break
+        around = [own, *(group for group in own.parents if group.is_relative_to(root))]
+        for group in around if own.is_dir() else [root]:  # a container sees its own group as the root
+            with contextlib.suppress(OSError, ValueError):  # a group that has no bound, or says "max"
+                most = int((group / limit).read_text())
+                cached = re.search(r"^(?:total_)?inactive_file (\d+)", (group / "memory.stat").read_text(), re.MULTILINE)
+                left.append(most - int((group / used).read_text()) + (int(cached[1]) if cached else 0))
     return max(0, min(left)) if left else None

@@ -9,15 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 from restorekit import config, discovery, recipes, remote
 from restorekit.errors import ConfigError, UserError
+from restorekit.files import TRAINED
 
 if TYPE_CHECKING:
     from restorekit.interfaces import Restorer
     from restorekit.registries import Registry
 
 MODEL_SUFFIX = ".safetensors"
-TRAINED = "model.safetensors"
-"""What a training leaves in its folder."""
-
 FOREIGN = (".pth", ".pt", ".ckpt", ".h5", ".bin", ".pkl")
 
 

@@ -120,9 +120,9 @@ def prepare(
     _refuse_ignored(method.restorer, method.label, {"psf": psf, "mask": mask, "reference": reference[0] if reference else None})
     if len(reference) > 1 and "references" not in method.restorer.uses:
         raise UserError(f"--reference: {len(reference)} given, and {method.label} reads one; give one")
-    params = {} if psf is None else {"psf": _told("psf", photos.read_psf, psf)}
-    missing = None if mask is None else _told("mask", photos.read_mask, mask)
-    guides = tuple(_told("reference", photos.read, file).image for file in reference)
+    params = {} if psf is None else {"psf": _from_option("psf", photos.read_psf, psf)}
+    missing = None if mask is None else _from_option("mask", photos.read_mask, mask)
+    guides = tuple(_from_option("reference", photos.read, file).image for file in reference)
     method = replace(method, restorer=method.restorer.to(place))
     if self_ensemble and method.restorer.iterative:
         raise UserError(f"--self-ensemble: {method.label} works step by step, and would do so eight times; leave it out")
@@ -156,7 +156,7 @@ def read(source: Path) -> Photo:
     return photo
 
 
-def _told(option: str, read_file: Callable[[Path], Read], file: Path) -> Read:
+def _from_option(option: str, read_file: Callable[[Path], Read], file: Path) -> Read:
     """What a file that an option names holds; messages name the option, too."""
     try:
         return read_file(file)

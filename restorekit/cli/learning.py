@@ -20,6 +20,7 @@ from restorekit.cli.common import (
     set_option,
 )
 from restorekit.errors import UserError
+from restorekit.files import TRAINED
 
 if TYPE_CHECKING:
     import torch
@@ -106,7 +107,7 @@ def train(
     model = engine.train(chosen, out=out, resume=resume, init=initial, device=str(place), progress=sys.stderr.isatty() or not as_json)
     if not processes.is_first():
         return
-    file = out / "model.safetensors"
+    file = out / TRAINED
     if as_json:
         parameters = sum(weight.numel() for weight in model.generator.parameters())
         emit(

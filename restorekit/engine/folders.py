@@ -9,6 +9,7 @@ from pathlib import Path
 
 from restorekit.engine import checkpoint
 from restorekit.errors import TrainingError
+from restorekit.files import TRAINED
 
 
 def check(out: str | Path | None, *, resume: bool, init: bool) -> Path | None:
@@ -26,7 +27,7 @@ def check(out: str | Path | None, *, resume: bool, init: bool) -> Path | None:
     folder = Path(out)
     if not resume and checkpoint.there(folder):
         raise TrainingError(f"{folder}: holds a run already. Add --resume to go on with it, or choose another folder with --out")
-    if not resume and (folder / "model.safetensors").exists():
+    if not resume and (folder / TRAINED).exists():
         raise TrainingError(f"{folder}: holds a model already, which would be replaced. Choose another folder with --out")
     existing = next(path for path in (folder, *folder.absolute().parents) if path.exists())
     if not existing.is_dir():

@@ -18,6 +18,7 @@ from restorekit.engine.run import Run
 from restorekit.engine.samples import Samples
 from restorekit.engine.watch import Event, GaveUpError
 from restorekit.errors import TrainingError
+from restorekit.files import TRAINED
 from restorekit.interrupt import Interrupt
 from restorekit.modelfile import Model
 from restorekit.recipes import Recipe
@@ -86,7 +87,7 @@ def train(
         done = _loop(run, first, folder, listeners)
         result = run.finish(done, listeners)
         if folder is not None and run.crew.rank == 0:
-            result.save(folder / "model.safetensors")
+            result.save(folder / TRAINED)
         for listener in listeners:
             listener.finish()
     return result
