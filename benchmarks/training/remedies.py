@@ -12,9 +12,10 @@ already is not done again.
 from __future__ import annotations
 
 import argparse
+import json
 import statistics
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +35,7 @@ COUNT = 500
 COLLAPSED = 0.5
 """Made pictures whose mean distance is below this share of the real ones' have collapsed."""
 
-PLAIN: Settings = {"train.augment": []}
+PLAIN: Settings = {"train.augment": [], "critic.deviation": False}
 BARE: Settings = {**PLAIN, "critic.norm": "none"}
 LARGE: Settings = {
     **PLAIN,
@@ -98,9 +99,19 @@ class Outcome:
     events: tuple[str, ...]
     curve: tuple[tuple[float, float], ...]
 
+    @classmethod
+    def read(cls, file: Path) -> Outcome:
+        """What an earlier call wrote."""
+        kept = json.loads(file.read_text(encoding="utf-8"))
+        curve = tuple((step, share) for step, share in kept.pop("curve"))
+        return cls(**{**kept, "events": tuple(kept["events"]), "curve": curve})
+
 
 def run(settings: Settings, seed: int, steps: int, folder: Path, features: Path) -> Outcome:
-    """Train once, or take what is there, and score it."""
+    """Train once and score it, or take what is there."""
+    known = folder / "outcome.json"
+    if known.is_file():
+        return Outcome.read(known)
     recipe = rk.recipe("dcgan/faces28").set("train.seed", seed).set("train.steps", steps).set("train.validate_every", steps)
     for key, value in settings.items():
         recipe = recipe.set(key, value)
@@ -114,7 +125,9 @@ def run(settings: Settings, seed: int, steps: int, folder: Path, features: Path)
     events = tuple(event.partition(": ")[2].partition(":")[0] for event in model.provenance.get("watch", []))
     looks = [entry for entry in history(folder / "history.jsonl") if "diversity" in entry.get("signals", {})]
     curve = tuple((float(e["step"]), e["signals"]["diversity"] / e["signals"]["diversity of real images"]) for e in looks)
-    return Outcome(found["kid"], share, share < COLLAPSED or "collapse" in events, events, curve)
+    outcome = Outcome(found["kid"], share, share < COLLAPSED or "collapse" in events, events, curve)
+    known.write_text(json.dumps(asdict(outcome)), encoding="utf-8")
+    return outcome
 
 
 def row(name: str, off: Sequence[Outcome], on: Sequence[Outcome]) -> str:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from importlib.resources import files
 from pathlib import Path
 from typing import Annotated, Any, Self
 
@@ -21,7 +22,10 @@ from restorekit import UserError
 from restorekit.images import Degraded
 from restorekit.interfaces import Critic, Restorer
 from restorekit_dcgan.blending import blended
-from restorekit_dcgan.windows import Window, around
+from restorekit_dcgan.windows import Window, around, thick
+
+WEIGHTS = "photos.safetensors"
+"""Model that is searched where none is given."""
 
 AT_ONCE = 256
 """Pictures that are searched at the same time."""
@@ -40,10 +44,12 @@ class Completion(Restorer):
     around the hole, and the model's critic finds them real; the best one's gradients then fill the hole (Poisson blending), so that
     known pixels stay and no seam is left. The search keeps to codes that are usual for the generator. A generator with a mapping
     network, such as ``dcgan/style-generator``, is searched in its space W. A hole too large for the generator's pictures is filled
-    at a smaller scale. A grey generator gives colour pictures their light and dark; colours come in from around the hole.
+    at a smaller scale, and thin ones, which hide nothing that a model could know, are filled smoothly first. A grey generator
+    gives colour pictures their light and dark; colours come in from around the hole.
 
     Args:
-        model: model file of a generator that makes pictures from latent vectors.
+        model: model file of a generator that makes pictures from latent vectors; null takes the one that comes with this plugin,
+            which was trained on patches of photographs (``weights/README.md``).
         restarts: latent vectors for each hole.
         steps: of the search.
         rate: length of a step at first, in deviations of a code; it falls to nothing.
@@ -51,6 +57,7 @@ class Completion(Restorer):
         prior: weight of the critic's word beside the mean difference from what is known.
         clip: largest distance of a code's numbers from their mean, in deviations.
         share: largest part of the side of the generator's picture that a hole may take before it is reduced.
+        thin: holes nowhere thicker than this, in pixels, are filled by ``core/biharmonic-inpaint``.
         blend: fill in the gradients; false pastes the picture.
         label: class of the pictures, for a generator with classes; null tries each in turn.
         seed: of the latent vectors.
@@ -65,7 +72,7 @@ class Completion(Restorer):
     def __init__(
         self,
         *,
-        model: Path,
+        model: Path | None = None,
         restarts: Annotated[int, Ge(1)] = 8,
         steps: Annotated[int, Ge(1)] = 200,
         rate: Annotated[float, Gt(0)] = 0.1,
@@ -73,11 +80,12 @@ class Completion(Restorer):
         prior: Annotated[float, Ge(0)] = 0.003,
         clip: Annotated[float, Gt(0)] = 2.5,
         share: Annotated[float, Gt(0), Le(0.9)] = 0.6,
+        thin: Annotated[int, Ge(0)] = 4,
         blend: bool = True,
         label: Annotated[int, Ge(0)] | None = None,
         seed: Annotated[int, Ge(0)] = 0,
     ) -> None:
-        self.model = rk.load(model)
+        self.model = rk.load(model or Path(str(files("restorekit_dcgan").joinpath("weights", WEIGHTS))))
         part = self.model.recipe.content["generator"]["part"]
         generator = self.model.generator
         if generator.consumes != "latent":
@@ -94,7 +102,8 @@ class Completion(Restorer):
             if network is not None:
                 network.requires_grad_(False)
         self.restarts, self.steps, self.rate, self.momentum, self.prior = restarts, steps, rate, momentum, prior
-        self.clip, self.share, self.blend, self.label, self.seed = clip, share, blend, label, seed
+        self.clip, self.share, self.thin, self.blend, self.label, self.seed = clip, share, thin, blend, label, seed
+        self.smooth: Restorer = rk.registry().create("restorer", "core/biharmonic-inpaint")
         assert generator.size.fixed is not None  # latent generators have one size
         self.side = generator.size.fixed[0]
 
@@ -118,14 +127,27 @@ class Completion(Restorer):
                 raise UserError(f"{where} marks nothing to fill: white (1) means missing")
             if hole.all():
                 raise UserError(f"{where} leaves no pixel to go by: white (1) means missing, black (0) known")
+        image, holes = self._thin_filled(image, holes)
         tasks = [(number, window) for number, hole in enumerate(holes) for window in around(hole, self.side, self.share)]
-        pictures = self._search(image, holes, tasks)
+        pictures = self._search(image, holes, tasks) if tasks else []
         return torch.stack(
             [
                 self._filled(image[n], holes[n], [(w, p) for (i, w), p in zip(tasks, pictures, strict=True) if i == n])
                 for n in range(len(image))
             ]
         )
+
+    def _thin_filled(self, image: Tensor, holes: Any) -> tuple[Tensor, Any]:
+        """The images without their thin holes, and what is still missing ``(N, H, W)``."""
+        left = np.stack([thick(hole, self.thin) for hole in holes])
+        filled = image.clone()
+        for number in np.flatnonzero((holes & ~left).any((1, 2))):
+            pixels = _pixels(image[number])
+            # The thick holes are filled again below; until then their pixels must not show in what is beside them.
+            pixels = blended(pixels, np.zeros_like(pixels), left[number])
+            mask = torch.from_numpy(holes[number] & ~left[number])[None, None].float()
+            filled[number] = self.smooth.restore(Degraded(torch.from_numpy(pixels).permute(2, 0, 1)[None].to(image), mask))[0]
+        return filled, left
 
     def _search(self, image: Tensor, holes: Any, tasks: list[tuple[int, Window]]) -> list[Tensor]:
         """The best picture ``(C, side, side)`` for each window."""
@@ -190,10 +212,10 @@ class Completion(Restorer):
 
     def _filled(self, image: Tensor, hole: Any, pieces: list[tuple[Window, Tensor]]) -> Tensor:
         """One image ``(C, H, W)`` with the pictures of its windows put in."""
-        pixels = image.permute(1, 2, 0).double().cpu().numpy()
+        pixels = _pixels(image)
         guide = pixels.copy()
         for window, picture in pieces:
-            made = _resized(picture, window.side).clamp(0, 1).permute(1, 2, 0).double().cpu().numpy()
+            made = _pixels(_resized(picture, window.side).clamp(0, 1))
             if made.shape[2] > pixels.shape[2]:
                 made = made.mean(2, keepdims=True)
             taken = window.own
@@ -216,6 +238,11 @@ def _importance(known: Tensor) -> Tensor:
     total = weight.sum((1, 2, 3), keepdim=True)
     weight = torch.where(total > 0, weight, known)
     return weight / weight.sum((1, 2, 3), keepdim=True).clamp_min(1e-12)
+
+
+def _pixels(image: Tensor) -> Any:
+    """``(h, w, C)`` doubles of ``(C, h, w)``."""
+    return image.permute(1, 2, 0).double().cpu().numpy()
 
 
 def _resized(image: Tensor, side: int) -> Tensor:

@@ -79,6 +79,7 @@ def restorekit_parts() -> Iterator[Part]:
         "completion",
         f"{HERE}.completion:Completion",
         summary="fills holes with what a trained generator makes, by latent search and Poisson blending",
+        licence="Apache-2.0 (weights trained on BSDS500: research and education, non-commercial)",
         paper="Yeh et al., CVPR 2017, arXiv:1607.07539; Pérez, Gangnet & Blake, SIGGRAPH 2003, doi:10.1145/882262.882269",
         example=f"{HERE}.completion:example",
     )

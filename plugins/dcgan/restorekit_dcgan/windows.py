@@ -35,6 +35,16 @@ class Window:
         return slice(self.top, self.top + self.side), slice(self.left, self.left + self.side)
 
 
+def thick(hole: Mask, most: int) -> Mask:
+    """The parts of a hole ``(H, W)`` that are somewhere thicker than `most` pixels, each as a whole."""
+    parts, count = ndimage.label(hole, np.ones((3, 3)))
+    if not count:
+        return hole
+    thickness = 2 * ndimage.maximum(_depth(hole), parts, np.arange(count + 1))
+    found: Mask = hole & (thickness > most)[parts]
+    return found
+
+
 def around(hole: Mask, side: int, share: float) -> list[Window]:
     """Windows that together own every missing pixel once.
 
@@ -52,8 +62,7 @@ def around(hole: Mask, side: int, share: float) -> list[Window]:
     height, width = hole.shape
     parts, _ = ndimage.label(hole, np.ones((3, 3)))
     boxes = ndimage.find_objects(parts)
-    # Nothing is known beyond the picture's border either.
-    depth = ndimage.distance_transform_cdt(np.pad(hole, 1, constant_values=True), metric="chessboard")[1:-1, 1:-1]
+    depth = _depth(hole)
     left_over = hole.copy()
     found: list[Window] = []
     while left_over.any():
@@ -88,3 +97,9 @@ def around(hole: Mask, side: int, share: float) -> list[Window]:
         left_over[here] &= ~own
         found.append(Window(top, left, size, own))
     return found
+
+
+def _depth(hole: Mask) -> NDArray[np.int_]:
+    """How many pixels it is from each missing one to the nearest known one; nothing is known beyond the picture's border."""
+    depth: NDArray[np.int_] = ndimage.distance_transform_cdt(np.pad(hole, 1, constant_values=True), metric="chessboard")[1:-1, 1:-1]
+    return depth

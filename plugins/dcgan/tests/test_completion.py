@@ -10,7 +10,7 @@ import pytest
 import torch
 from restorekit_dcgan.blending import blended
 from restorekit_dcgan.completion import Completion, example
-from restorekit_dcgan.windows import around
+from restorekit_dcgan.windows import around, thick
 from torch import Tensor, nn
 
 import restorekit as rk
@@ -71,6 +71,31 @@ def test_a_hole_keeps_room_around_it() -> None:
     (window,) = around(hole_of(200, 200, 90, 100, 90, 100), 28, 0.6)
     assert window.side == 28
     assert len(around(hole_of(80, 200, 38, 42, 0, 200), 28, 0.6)) < 20
+
+
+def test_thick_parts_are_taken_whole_and_thin_ones_left() -> None:
+    line, square, border = hole_of(60, 60, 10, 14, 5, 50), hole_of(60, 60, 30, 36, 20, 26), hole_of(60, 60, 57, 60, 0, 3)
+    np.testing.assert_array_equal(thick(line | square | border, 4), square | border)  # beyond the border nothing is known
+    tail = hole_of(60, 60, 33, 34, 26, 55)
+    np.testing.assert_array_equal(thick(line | square | tail, 4), square | tail)
+    np.testing.assert_array_equal(thick(line, 0), line)
+    assert not thick(np.zeros((9, 9), bool), 4).any()
+
+
+def test_thin_holes_are_filled_smoothly_and_cost_no_search(blobs: Any) -> None:
+    truth = torch.rand(1, 3, 48, 48, generator=torch.Generator().manual_seed(0))
+    mask = torch.zeros(1, 1, 48, 48)
+    mask[..., 8:11, 4:40] = 1
+    damaged = Degraded(truth * (1 - mask), mask)
+    biharmonic = rk.registry().create("restorer", "core/biharmonic-inpaint").restore(damaged)
+    completion = blobs(restarts=2, steps=2)
+    completion._best = None
+    torch.testing.assert_close(completion.restore(damaged), biharmonic, atol=1e-6, rtol=0)
+    thick_too = mask.clone()
+    thick_too[..., 14:30, 10:30] = 1  # three rows below, where a smooth fill of the line looks at two
+    filled = blobs(restarts=2, steps=2).restore(Degraded(truth * (1 - thick_too), thick_too))
+    torch.testing.assert_close(filled[..., 8:11, 4:40], biharmonic[..., 8:11, 4:40], atol=1e-6, rtol=0)
+    assert not torch.equal(blobs(restarts=2, steps=2, thin=0).restore(damaged), biharmonic)
 
 
 class Blobs(Generator):
