@@ -27,8 +27,11 @@ from restorekit_dcgan.windows import Window, around, thick
 WEIGHTS = "photos.safetensors"
 """Model that is searched where none is given."""
 
-AT_ONCE = 256
-"""Pictures that are searched at the same time."""
+AT_ONCE = {"cpu": 32}
+"""Pictures that are searched at the same time, by kind of device; on a processor more take longer, since their maps leave its caches."""
+
+OTHERS = 256
+"""The same on devices that are not named."""
 
 REACH = 0.11
 """How far the neighbourhood reaches whose missing share is a pixel's importance, over the side of the picture: 7 of 64 pixels."""
@@ -57,7 +60,7 @@ class Completion(Restorer):
         prior: weight of the critic's word beside the mean difference from what is known.
         clip: largest distance of a code's numbers from their mean, in deviations.
         share: largest part of the side of the generator's picture that a hole may take before it is reduced.
-        thin: holes nowhere thicker than this, in pixels, are filled by ``core/biharmonic-inpaint``.
+        thin: holes nowhere thicker than this share of the side of the generator's picture are filled by ``core/biharmonic-inpaint``.
         blend: fill in the gradients; false pastes the picture.
         label: class of the pictures, for a generator with classes; null tries each in turn.
         seed: of the latent vectors.
@@ -80,7 +83,7 @@ class Completion(Restorer):
         prior: Annotated[float, Ge(0)] = 0.003,
         clip: Annotated[float, Gt(0)] = 2.5,
         share: Annotated[float, Gt(0), Le(0.9)] = 0.6,
-        thin: Annotated[int, Ge(0)] = 4,
+        thin: Annotated[float, Ge(0), Lt(1)] = 0.16,
         blend: bool = True,
         label: Annotated[int, Ge(0)] | None = None,
         seed: Annotated[int, Ge(0)] = 0,
@@ -139,7 +142,7 @@ class Completion(Restorer):
 
     def _thin_filled(self, image: Tensor, holes: Any) -> tuple[Tensor, Any]:
         """The images without their thin holes, and what is still missing ``(N, H, W)``."""
-        left = np.stack([thick(hole, self.thin) for hole in holes])
+        left = np.stack([thick(hole, int(self.thin * self.side)) for hole in holes])
         filled = image.clone()
         for number in np.flatnonzero((holes & ~left).any((1, 2))):
             pixels = _pixels(image[number])
@@ -160,7 +163,7 @@ class Completion(Restorer):
             shown.append(_resized(piece * there, self.side) / _resized(there, self.side).clamp_min(1e-3))
             known.append((_resized(there, self.side) > 0.99).float())
         wanted, there = torch.stack(shown), torch.stack(known)
-        some = max(1, AT_ONCE // self.restarts)
+        some = max(1, AT_ONCE.get(image.device.type, OTHERS) // self.restarts)
         return [p for start in range(0, len(tasks), some) for p in self._best(wanted[start : start + some], there[start : start + some])]
 
     def _best(self, wanted: Tensor, known: Tensor) -> Iterator[Tensor]:
