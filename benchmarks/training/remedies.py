@@ -30,6 +30,8 @@ from restorekit.engine.report import Diagram, draw
 
 Settings = Mapping[str, Any]
 
+MILLION = 1e6
+
 COUNT = 500
 """Pictures that are scored."""
 
@@ -122,6 +124,7 @@ def run(settings: Settings, seed: int, steps: int, folder: Path, features: Path)
     if known.is_file():
         return Outcome.read(known)
     recipe = rk.recipe("dcgan/faces28").set("train.seed", seed).set("train.steps", steps).set("train.validate_every", steps)
+    recipe = recipe.set("train.watch_tries", steps)  # it never gives up, so that there is something to score
     for key, value in settings.items():
         recipe = recipe.set(key, value)
     file = folder / "model.safetensors"
@@ -142,8 +145,8 @@ def run(settings: Settings, seed: int, steps: int, folder: Path, features: Path)
 def row(name: str, off: Sequence[Outcome], on: Sequence[Outcome]) -> str:
     """A line of the table."""
 
-    def cell(outcomes: Sequence[Outcome], field: str) -> str:
-        values = [getattr(outcome, field) for outcome in outcomes]
+    def cell(outcomes: Sequence[Outcome], field: str, unit: float) -> str:
+        values = [getattr(outcome, field) / unit for outcome in outcomes]
         return f"{statistics.mean(values):.3g} ({min(values):.3g} to {max(values):.3g})"
 
     def watch(outcomes: Sequence[Outcome]) -> str:
@@ -151,7 +154,7 @@ def row(name: str, off: Sequence[Outcome], on: Sequence[Outcome]) -> str:
         return ", ".join(f"{events.count(kind)} × {kind}" for kind in dict.fromkeys(events)) or "–"
 
     both = (off, on)
-    cells = [cell(outcomes, field) for field in ("kid", "diversity") for outcomes in both]
+    cells = [cell(outcomes, field, unit) for field, unit in (("kid", MILLION), ("diversity", 1.0)) for outcomes in both]
     cells += [f"{sum(outcome.collapsed for outcome in outcomes)} of {len(outcomes)}" for outcomes in both]
     return f"| {name} | {' | '.join([*cells, *map(watch, both)])} |"
 
@@ -181,7 +184,7 @@ def main() -> None:
         return [run({**always, **settings}, seed, arguments.steps, folder / str(seed), arguments.features) for seed in arguments.seeds]
 
     plain = {name: runs(f"off {name}", BASES[name]) for name in dict.fromkeys(remedy.off for remedy in chosen)}
-    head = "remedy | KID off | KID on | distance off | distance on | collapsed off | on | the watch off | on"
+    head = "remedy | KID / 10⁶ off | on | distance off | on | collapsed off | on | the watch off | on"
     lines = [
         f"{arguments.steps} steps of `dcgan/faces28`, seeds {', '.join(map(str, arguments.seeds))}",
         "",

@@ -53,7 +53,7 @@ class Completion(Restorer):
     Args:
         model: model file of a generator that makes pictures from latent vectors; null takes the one that comes with this plugin,
             which was trained on patches of photographs (``weights/README.md``).
-        restarts: latent vectors for each hole.
+        restarts: latent vectors for each hole; the better half of them goes on after a quarter of the steps, and again after half.
         steps: of the search.
         rate: length of a step at first, in deviations of a code; it falls to nothing.
         momentum: share of the last step that the next one keeps.
@@ -77,11 +77,11 @@ class Completion(Restorer):
         *,
         model: Path | None = None,
         restarts: Annotated[int, Ge(1)] = 8,
-        steps: Annotated[int, Ge(1)] = 200,
+        steps: Annotated[int, Ge(1)] = 100,
         rate: Annotated[float, Gt(0)] = 0.1,
         momentum: Annotated[float, Ge(0), Lt(1)] = 0.9,
         prior: Annotated[float, Ge(0)] = 0.003,
-        clip: Annotated[float, Gt(0)] = 2.5,
+        clip: Annotated[float, Gt(0)] = 1.0,
         share: Annotated[float, Gt(0), Le(0.9)] = 0.6,
         thin: Annotated[float, Ge(0), Lt(1)] = 0.16,
         blend: bool = True,
@@ -180,8 +180,13 @@ class Completion(Restorer):
         weight = _importance(known).repeat_interleave(self.restarts, 0)
         target = wanted.repeat_interleave(self.restarts, 0)
         speed = torch.zeros_like(codes)
-        losses = torch.zeros(len(codes), device=device)
+        losses, left = torch.zeros(len(codes), device=device), self.restarts
         for step in range(self.steps):
+            if step and step in (self.steps // 4, self.steps // 2):
+                left = math.ceil(left / 2)
+                kept = _least(losses, count, left)
+                codes, speed, weight, target = (values[kept] for values in (codes, speed, weight, target))
+                given = None if given is None else given[kept]
             codes = codes.detach().requires_grad_()
             with torch.enable_grad():
                 losses = self._losses(codes, target, weight, given, critic)
@@ -192,7 +197,7 @@ class Completion(Restorer):
             codes = torch.clamp(codes.detach() + speed, mean - self.clip * deviation, mean + self.clip * deviation)
         with torch.no_grad():
             losses = self._losses(codes, target, weight, given, critic)
-            best = losses.view(count, self.restarts).argmin(1) + torch.arange(count, device=device) * self.restarts
+            best = _least(losses, count, 1)
             made = generator.decode(codes[best], None if given is None else given[best])
         yield from (made[-1] if isinstance(made, tuple) else made).float().clamp(0, 1)
 
@@ -228,6 +233,13 @@ class Completion(Restorer):
             guide[window.place] = np.where(taken[:, :, None], made, guide[window.place])
         filled = blended(pixels, guide, hole) if self.blend else guide
         return torch.from_numpy(filled.clip(0, 1)).permute(2, 0, 1).to(image)
+
+
+def _least(losses: Tensor, holes: int, many: int) -> Tensor:
+    """Where the `many` least losses of each hole are ``(holes * many,)``, in losses that stand hole after hole."""
+    each = losses.view(holes, -1)
+    first = torch.arange(holes, device=losses.device)[:, None] * each.shape[1]
+    return (each.topk(many, largest=False).indices + first).flatten()
 
 
 def _importance(known: Tensor) -> Tensor:

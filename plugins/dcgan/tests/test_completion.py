@@ -162,6 +162,26 @@ def test_restarts_momentum_and_the_prior_do_what_they_say(blobs: Any) -> None:
     assert error(restarts=4, momentum=0.0) != error(restarts=4)
 
 
+def test_the_better_half_goes_on(blobs: Any) -> None:
+    """Eight, four and two codes of each of two holes, and the best of all at the end."""
+    truth = Blobs()(torch.tensor([[0.3, -0.2, 0.5], [-0.6, 0.1, -0.5]])).detach()
+    mask = torch.zeros(2, 1, 32, 32)
+    mask[..., 10:22, 10:22] = 1
+    completion = blobs(restarts=8, steps=8, prior=0.0)
+    losses_of, seen = completion._losses, []
+
+    def note(*arguments: Any) -> Tensor:
+        seen.append(losses_of(*arguments))
+        return seen[-1]
+
+    completion._losses = note
+    completion.restore(Degraded(truth * (1 - mask), mask))
+    assert [len(losses) for losses in seen] == [16, 16, 8, 8, 4, 4, 4, 4, 4]
+    # A step changes a loss little: those that are left are the four that were least.
+    before, after = seen[1].view(2, 8).sort(1).values, seen[2].view(2, 4).sort(1).values
+    assert (after <= before[:, :4] + 0.02).all()
+
+
 def test_a_hole_is_filled_the_same_whatever_else_there_is(tmp_path: Path) -> None:
     completion = Completion(**example(tmp_path))
     image = torch.rand(3, 3, 40, 30, generator=torch.Generator().manual_seed(0))
