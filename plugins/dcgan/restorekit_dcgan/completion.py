@@ -27,11 +27,11 @@ from restorekit_dcgan.windows import Window, around, thick
 WEIGHTS = "photos.safetensors"
 """Model that is searched where none is given."""
 
-AT_ONCE = {"cpu": 32}
-"""Pictures that are searched at the same time, by kind of device; on a processor more take longer, since their maps leave its caches."""
+AT_ONCE = 256
+"""Pictures that are searched at the same time."""
 
-OTHERS = 256
-"""The same on devices that are not named."""
+ON_PROCESSOR = 32
+"""The same on a processor, where more take longer, since their maps leave its caches."""
 
 REACH = 0.11
 """How far the neighbourhood reaches whose missing share is a pixel's importance, over the side of the picture: 7 of 64 pixels."""
@@ -163,7 +163,7 @@ class Completion(Restorer):
             shown.append(_resized(piece * there, self.side) / _resized(there, self.side).clamp_min(1e-3))
             known.append((_resized(there, self.side) > 0.99).float())
         wanted, there = torch.stack(shown), torch.stack(known)
-        some = max(1, AT_ONCE.get(image.device.type, OTHERS) // self.restarts)
+        some = max(1, (ON_PROCESSOR if image.device.type == "cpu" else AT_ONCE) // self.restarts)
         return [p for start in range(0, len(tasks), some) for p in self._best(wanted[start : start + some], there[start : start + some])]
 
     def _best(self, wanted: Tensor, known: Tensor) -> Iterator[Tensor]:

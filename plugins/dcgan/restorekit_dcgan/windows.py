@@ -38,8 +38,6 @@ class Window:
 def thick(hole: Mask, most: int) -> Mask:
     """The parts of a hole ``(H, W)`` that are somewhere thicker than `most` pixels, each as a whole."""
     parts, count = ndimage.label(hole, np.ones((3, 3)))
-    if not count:
-        return hole
     thickness = 2 * ndimage.maximum(_depth(hole), parts, np.arange(count + 1))
     found: Mask = hole & (thickness > most)[parts]
     return found
