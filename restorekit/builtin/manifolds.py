@@ -19,7 +19,8 @@ Seed = Annotated[int, Ge(0)]
 class Precision(SetScore):
     """The share of the pictures that lie among the sharp ones: how good they are.
 
-    A picture lies among a set when it is no further from one of its members than that one's k-th neighbour in the set.
+    A picture lies among a set when it is no further from one of its members than that one's k-th neighbour in the set. Pictures of the
+    set that are equal count as one: nothing but themselves would be near enough to them.
     Kynkäänniemi et al., NeurIPS 2019, arXiv:1904.06991.
 
     Args:
@@ -90,6 +91,7 @@ class Diversity(SetScore):
 
 def _covered(some: Tensor, among: Tensor, neighbours: int) -> float:
     """The share of the vectors `some` that lie in a ball around one of `among` which reaches to its neighbour of that number."""
+    among = torch.unique(among, dim=0)
     within = torch.cdist(among, among, compute_mode="donot_use_mm_for_euclid_dist")
     # The nearest is the vector itself; a set smaller than the number of neighbours is taken whole.
     radii = within.kthvalue(min(neighbours + 1, len(among)), dim=1).values

@@ -228,6 +228,16 @@ def test_precision_and_recall_equal_their_definition(k: int) -> None:
     assert found[Precision] != found[Recall]
 
 
+def test_pictures_that_are_there_several_times_change_neither_precision_nor_recall() -> None:
+    restored, target = sets(40)
+    for metric in (Precision, Recall):
+        once, again = (metric(features=Colours(), layer="colours", resize=None) for _ in range(2))
+        once.update(restored, target)
+        for _ in range(5):
+            again.update(restored, target)
+        assert again.compute() == once.compute() > 0
+
+
 def test_one_picture_again_and_again_is_precise_and_has_no_recall() -> None:
     _, target = sets(30)
     same = target[:1].expand(30, -1, -1, -1)

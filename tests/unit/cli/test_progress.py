@@ -35,9 +35,10 @@ def shown(columns: int, *command: str) -> str:
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
     environment = {**os.environ, "TERM": "xterm"}
     environment.pop("COLUMNS", None)
-    done = subprocess.run([sys.executable, *command], stdout=theirs, stderr=theirs, env=environment, check=True)
+    process = subprocess.Popen([sys.executable, *command], stdout=theirs, stderr=theirs, env=environment)
     os.close(theirs)
     written = b""
+    # Read while it runs: a terminal takes a few thousand bytes, and then the writer waits.
     while True:
         try:
             piece = os.read(ours, 65536)
@@ -47,7 +48,7 @@ def shown(columns: int, *command: str) -> str:
             break
         written += piece
     os.close(ours)
-    assert done.returncode == 0
+    assert process.wait() == 0
     return written.decode()
 
 
