@@ -6,7 +6,7 @@ import importlib
 import importlib.resources
 import inspect
 import warnings
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -187,7 +187,11 @@ class Registry:
         Raises:
             UnknownName: there is none, or a bare name fits several; the message lists what to type.
         """
-        return self._one(name, self.of_kind(kind), kind)
+        return self._one(name, self.of_kind(kind), (kind,))
+
+    def find_any(self, kinds: Sequence[str], name: str) -> RegisteredPart:
+        """As `find`, among parts of several kinds."""
+        return self._one(name, tuple(part for kind in kinds for part in self.of_kind(kind)), kinds)
 
     def named(self, name: str) -> tuple[RegisteredPart, ...]:
         """Every part called `name`, of any kind; ``KIND:NAME`` asks for one kind only.
@@ -200,7 +204,7 @@ class Registry:
             return (self.find(kind, rest),)
         found = self._matching(name, self.parts, depth=3)
         if not found:
-            raise UnknownName(self._unknown(name, self.parts, "part"))
+            raise UnknownName(self._unknown(name, self.parts))
         if len({part.name for part in found}) > 1:
             raise UnknownName(f"{name!r} could be {' or '.join(sorted({p.name for p in found}))}: give the full name")
         return found
@@ -248,15 +252,16 @@ class Registry:
             warnings.warn(f"{name} is now called {part.name}; the old name goes with the next release", FutureWarning, stacklevel=depth)
         return renamed
 
-    def _one(self, name: str, among: tuple[RegisteredPart, ...], kind: str) -> RegisteredPart:
+    def _one(self, name: str, among: tuple[RegisteredPart, ...], kinds: Sequence[str]) -> RegisteredPart:
         found = self._matching(name, among, depth=4)
         if not found:
-            raise UnknownName(self._unknown(name, among, kind))
+            raise UnknownName(self._unknown(name, among, kinds))
         if len(found) > 1:
-            raise UnknownName(f"{kind} {name!r} could be {' or '.join(p.name for p in found)}: give the full name")
+            raise UnknownName(f"{' or '.join(kinds)} {name!r} could be {' or '.join(p.name for p in found)}: give the full name")
         return found[0]
 
-    def _unknown(self, name: str, among: Iterable[RegisteredPart], kind: str) -> str:
+    def _unknown(self, name: str, among: Iterable[RegisteredPart], kinds: Sequence[str] = ()) -> str:
+        kind = " or ".join(kinds) or "part"
         namespace = name.partition("/")[0] if "/" in name else ""
         for problem in self.problems:
             if problem.namespace == namespace:
@@ -278,5 +283,5 @@ class Registry:
             hint = did_you_mean(name.rpartition("/")[2], bare)
             for short, long in bare.items():
                 hint = hint.replace(f" {short} ", f" {long} ").replace(f" {short}?", f" {long}?")
-        command = "restorekit list" if kind == "part" else f"restorekit list {kind}"
-        return f"no {kind} called {name!r}.{hint} See them all: {command}"
+        commands = " and ".join(f"restorekit list {kind}" for kind in kinds) or "restorekit list"
+        return f"no {kind} called {name!r}.{hint} See them all: {commands}"

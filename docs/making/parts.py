@@ -199,6 +199,10 @@ def usage(part: RegisteredPart) -> str:
         return shell.format(f"restorekit restore photo.jpg -o restored.jpg --with {part.name}{flags}{sets}")
     if part.kind == "degradation":
         return shell.format(f"restorekit degrade photo.jpg damaged.png --with {part.name}{sets} --seed 1")
+    if part.kind in ("metric", "set-metric") and needed:
+        file = f"{part.part.name}.yaml"
+        text = yaml.format(describe.metric_file(part))
+        return f"In a file such as `{file}`, for `restorekit score made/ real/ --metric {file}`:\n\n{text}"
     if part.kind in ("metric", "set-metric"):
         return shell.format(f"restorekit score restored/ sharp/ --metric {part.name}")
     if part.kind == "recipe":

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from restorekit import seeding
 from restorekit.builtin.features import check_layers, described
-from restorekit.builtin.metrics import check_pair, to_uint8_levels
+from restorekit.builtin.metrics import to_uint8_levels
 from restorekit.errors import ImageError
 from restorekit.interfaces import Features, SetMetric
 
@@ -31,7 +31,8 @@ class SetScore(SetMetric):
 
     Pictures are clipped and rounded to 8 bits, as all scores are. How far the score is from that of other samples is estimated
     from random halves of the sets: the deviation of their scores is about that of the whole's (delete-half jackknife: Shao & Wu,
-    Annals of Statistics 1989, doi:10.1214/aos/1176347263).
+    Annals of Statistics 1989, doi:10.1214/aos/1176347263). Where every `update` brings as many targets as restored pictures they
+    count as pairs, and halves are of pairs; otherwise the two sets are halved each by itself.
 
     Args:
         features: the network.
@@ -42,12 +43,14 @@ class SetScore(SetMetric):
 
     higher_is_better = False
     downloads = True
+    paired = False
 
     def __init__(self, features: Features, layer: str, resize: int | None, seed: int) -> None:
         super().__init__()
         check_layers(features, [layer])
         self.seed = seed
-        self._spread: tuple[int, float] = (0, 0.0)
+        self._spread: tuple[tuple[int, int], float] = ((0, 0), 0.0)
+        self._pairs = True
         self.features = features
         self.layer = layer
         self.resize = resize
@@ -55,20 +58,24 @@ class SetScore(SetMetric):
         self._target: list[Tensor] = []
 
     @property
-    def samples(self) -> int:
-        """Pictures in each of the two sets."""
-        return sum(map(len, self._restored))
+    def samples(self) -> tuple[int, int]:
+        """Pictures in each of the two sets; the first twice where there is no other."""
+        restored = sum(map(len, self._restored))
+        return restored, sum(map(len, self._target)) if self.needs_target else restored
 
     @property
     def definition(self) -> str:  # type: ignore[override]
-        """Network, layer, digest of the weights, resize filter, number of samples, and the deviation over halves of them."""
+        """Network, layer, digest of the weights, resize filter, numbers of samples, and the deviation over halves of them."""
         size = f"{self.resize}×{self.resize}, bicubic with antialiasing" if self.resize else "as they are"
-        said = f"{described(self.features)}, layer {self.layer}, pictures {size}, {self.samples} samples"
-        if self.samples < 2 * LEAST:
+        restored, target = self.samples
+        count = f"{restored} samples" if restored == target else f"{restored} restored and {target} target samples"
+        said = f"{described(self.features)}, layer {self.layer}, pictures {size}, {count}"
+        if min(self.samples) < 2 * LEAST:
             return said
         value, reach = self.compute(), 1.96 * self._deviation()
         low, high = max(self.bounds[0], value - reach), min(self.bounds[1], value + reach)
-        return f"{said}, 95% interval {low:.4g} to {high:.4g} ({HALVES} random halves, seed {self.seed})"
+        halves = f"{HALVES} random halves" if self._pairs else f"{HALVES} random halves of each set"
+        return f"{said}, 95% interval {low:.4g} to {high:.4g} ({halves}, seed {self.seed})"
 
     @abstractmethod
     def _score(self, restored: Tensor, target: Tensor) -> float:
@@ -78,7 +85,7 @@ class SetScore(SetMetric):
         """The score of the pictures added so far.
 
         Raises:
-            ImageError: there are fewer than two.
+            ImageError: there are fewer than two in a set.
         """
         return self._score(*self._sets(LEAST))
 
@@ -88,39 +95,49 @@ class SetScore(SetMetric):
             rng = seeding.generator("halves", self.seed)
             scores = []
             for _ in range(HALVES):
-                # The same of both sets, so that pictures and what they were made from stay together.
                 half = torch.randperm(len(restored), generator=rng)[: len(restored) // 2]
-                scores.append(self._score(restored[half], target[half]))
+                # Of pairs the same, so that pictures and what they were made from stay together.
+                other = half if self._pairs else torch.randperm(len(target), generator=rng)[: len(target) // 2]
+                scores.append(self._score(restored[half], target[other]))
             self._spread = self.samples, float(torch.tensor(scores, dtype=torch.float64).std())
         return self._spread[1]
 
     @torch.no_grad()
     def update(self, restored: Tensor, target: Tensor | None = None) -> None:
-        """Add pictures ``(N, 1 or 3, H, W)`` in [0, 1] to both sets, or to the one where there is no target.
+        """Add pictures ``(N, 1 or 3, H, W)`` in [0, 1] to the one set and ``(M, 1 or 3, H', W')`` to the other, if there is one.
 
         Raises:
-            ImageError: the target is missing or of another shape, or the pictures are too small for the layer.
+            ImageError: the target is missing, or the pictures are too small for the layer.
         """
         if not self.needs_target:
-            self._restored.append(self._vectors(restored))
+            self._restored += self._vectors(restored)
             return
-        target = check_pair(restored, target)
-        pair = self._vectors(restored), self._vectors(target)
-        self._restored.append(pair[0])
-        self._target.append(pair[1])
+        if target is None:
+            raise ImageError("this score compares with a set of sharp images: pass target")
+        found = self._vectors(restored), self._vectors(target)
+        self._restored += found[0]
+        self._target += found[1]
+        self._pairs = self._pairs and len(restored) == len(target)
 
-    def _vectors(self, image: Tensor) -> Tensor:
+    def _vectors(self, image: Tensor) -> list[Tensor]:
+        if image.ndim != 4:
+            raise ImageError(f"expected images (N, C, H, W), got {tuple(image.shape)}")
+        if not len(image):
+            return []
         place = next(self.features.parameters(), image).device
         levels = (to_uint8_levels(image) / 255).to(place)
         with torch.autocast(place.type, enabled=False):
             if self.resize is not None:
                 levels = F.interpolate(levels, (self.resize, self.resize), mode="bicubic", antialias=True).clamp(0, 1)
             maps: Tensor = self.features(levels, [self.layer])[self.layer]
-        return maps.mean((2, 3)).cpu().double()
+        return [maps.mean((2, 3)).cpu().double()]
 
     def _sets(self, at_least: int) -> tuple[Tensor, Tensor]:
-        if self.samples < at_least:
-            raise ImageError(f"a score of a set needs at least {at_least} pictures, this one has {self.samples}")
+        ours, theirs = self.samples
+        if ours == theirs < at_least:
+            raise ImageError(f"a score of a set needs at least {at_least} pictures, this one has {ours}")
+        if min(ours, theirs) < at_least:
+            raise ImageError(f"a score of two sets needs at least {at_least} pictures of each, got {ours} restored and {theirs} target")
         restored = torch.cat(self._restored)
         return restored, torch.cat(self._target) if self.needs_target else restored
 
@@ -129,8 +146,9 @@ class Fid(SetScore):
     """Fréchet distance between the two sets' features, taken for Gaussian: 0 for equal sets.
 
     It is biased: fewer samples give a larger distance, so that only equal numbers of samples compare; papers use
-    10 000 and more. It compares with published distances only where the network and its weights are the same:
-    torchvision's Inception is not the network of the first FID.
+    10 000 and more. With no more samples than the layer has numbers, which the definition says, `Kid` is the one to take.
+    It compares with published distances only where the network and its weights are the same: torchvision's Inception is
+    not the network of the first FID.
     Heusel et al., NIPS 2017, arXiv:1706.08500.
 
     Args:
@@ -148,10 +166,17 @@ class Fid(SetScore):
     def __init__(self, *, features: Features, layer: str = "avgpool", resize: Size = 299, seed: Annotated[int, Ge(0)] = 0) -> None:
         super().__init__(features, layer, resize, seed)
 
+    @property
+    def definition(self) -> str:  # type: ignore[override]
+        """As of all scores of sets; and that there are too few samples, where their covariance is singular."""
+        numbers = self._restored[0].shape[1] if self._restored else 0
+        if not 0 < min(self.samples) <= numbers:
+            return super().definition
+        return f"{super().definition}, no more pictures than the layer's {numbers} numbers: FID is biased, KID is not"
+
     def _score(self, restored: Tensor, target: Tensor) -> float:
-        first, second = restored, target
-        means = first.mean(0), second.mean(0)
-        roots = [_root(vectors - mean) for vectors, mean in zip((first, second), means, strict=True)]
+        means = restored.mean(0), target.mean(0)
+        roots = [_root(vectors - mean) for vectors, mean in zip((restored, target), means, strict=True)]
         # With covariances A'A and B'B the trace of the root of their product is the nuclear norm of AB': no root of a
         # matrix that is singular where there are fewer samples than features.
         overlap = float(torch.linalg.svdvals(roots[0] @ roots[1].T).sum())
@@ -176,7 +201,7 @@ class Kid(SetScore):
         layer: of it; its map is averaged over the picture.
         resize: height and width to which pictures are brought, bicubic with antialiasing; null leaves them as they are.
         subsets: the distance is the mean over so many random subsets.
-        subset_size: pictures in each; smaller sets are taken whole, once.
+        subset_size: pictures in each; a smaller set is taken whole, and two such once.
         seed: of the subsets, and of the random halves that the interval is estimated from.
 
     Raises:
@@ -200,7 +225,7 @@ class Kid(SetScore):
     @property
     def definition(self) -> str:  # type: ignore[override]
         """As of `Fid`, and the subsets with the standard deviation of the distance over them."""
-        if self.samples <= self.subset_size:
+        if max(self.samples) <= self.subset_size:
             return super().definition
         spread = float(torch.tensor(self._distances(*self._sets(LEAST))).std())
         return f"{super().definition}, {self.subsets} subsets of {self.subset_size} (standard deviation {spread:.3g})"
@@ -210,7 +235,7 @@ class Kid(SetScore):
         return sum(found) / len(found)
 
     def _distances(self, restored: Tensor, target: Tensor) -> list[float]:
-        if len(restored) <= self.subset_size:
+        if max(len(restored), len(target)) <= self.subset_size:
             return [_discrepancy(restored, target)]
         rng = seeding.generator("kid", self.seed)
 
@@ -221,8 +246,11 @@ class Kid(SetScore):
 
 
 def _discrepancy(first: Tensor, second: Tensor) -> float:
-    n, features = first.shape
-    within = [(vectors @ vectors.T / features + 1) ** 3 for vectors in (first, second)]
-    across = (first @ second.T / features + 1) ** 3
-    own = sum(float(kernel.sum() - kernel.trace()) for kernel in within) / (n * (n - 1))
-    return own - 2 * float(across.mean())
+    def kernel(some: Tensor, others: Tensor) -> Tensor:
+        return (some @ others.T / some.shape[1] + 1) ** 3
+
+    own = 0.0
+    for vectors in (first, second):
+        within, n = kernel(vectors, vectors), len(vectors)
+        own += float(within.sum() - within.trace()) / (n * (n - 1))
+    return own - 2 * float(kernel(first, second).mean())

@@ -88,6 +88,19 @@ def model(header: Header) -> dict[str, Any]:
     }
 
 
+def metric_file(registered: RegisteredPart) -> str:
+    """A file for ``score --metric``: the part and all that must be given, features by a network that is small."""
+    known = config.options_of(registered.load())
+    lines = [f"part: {registered.name}"]
+    for option in known.values():
+        if option.required and option.slot is not None and option.slot.kind == "features":
+            lines.append("features: {part: core/squeezenet, weights: imagenet}")
+            lines += ["layer: features.12"] if "layer" in known else []
+        elif option.required:
+            lines.append(f"{option.name}: {option.name.upper()}")
+    return "\n".join(lines)
+
+
 def options(registered: RegisteredPart, target: Callable[..., Any]) -> list[dict[str, Any]]:
     """Every option: name, type with bounds, default, whether it must be given, and what its docstring says."""
     words = config.option_words(target)

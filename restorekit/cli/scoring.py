@@ -1,19 +1,17 @@
-"""``score``: two pictures, or two folders of pictures matched by name, under every ruler."""
+"""``score``: two pictures, two folders of pictures matched by name, or two folders as sets, under every ruler."""
 
 from __future__ import annotations
 
-import csv
-import io
-import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from restorekit.cli import batch, common
+from restorekit.cli import batch, common, scores
 from restorekit.cli.common import debug_option, device_option, emit, examples, json_option, overwrite_option
+from restorekit.cli.scores import Scores
 from restorekit.errors import ConfigError, UserError
 
 if TYPE_CHECKING:
@@ -22,9 +20,25 @@ if TYPE_CHECKING:
     from restorekit.interfaces import Metric, SetMetric
     from restorekit.registries import Registry
 
+    Rulers = Mapping[str, Metric | SetMetric]
+
 PATH = click.Path(path_type=Path)
 
-MEAN = "mean"
+NAMED = 3
+"""Pictures without a partner that are named; of more the others are counted."""
+
+LISTED = 20
+"""Problems that are printed; more are counted."""
+
+
+KID = """\b
+A file kid.yaml:
+  part: core/kid
+  features: {part: core/squeezenet, weights: imagenet}
+  layer: features.12
+
+"""
+"""An example for the help."""
 
 
 @dataclass(frozen=True)
@@ -36,29 +50,16 @@ class Pair:
     reference: Path
 
 
-@dataclass
-class Scores:
-    """What was found.
-
-    Attributes:
-        images: scores by ruler, by picture; nothing where a ruler failed.
-        sets: scores of whole sets, by ruler.
-        problems: what could not be scored, a sentence each.
-    """
-
-    images: dict[str, dict[str, float]] = field(default_factory=dict)
-    sets: dict[str, float] = field(default_factory=dict)
-    problems: list[str] = field(default_factory=list)
-
-
 @click.command(
     short_help="Score restored pictures against sharp ones.",
-    epilog=examples(
+    epilog=KID
+    + examples(
         "restorekit score restored.png sharp.png",
         "restorekit score restored/ sharp/ --csv scores.csv",
         "restorekit score restored/ sharp/ --metric core/psnr --metric core/lpips --json",
-        "restorekit score restored/ sharp/ --metric fid.yaml",
+        "restorekit score made/ real/ --metric kid.yaml",
         "restorekit list metric",
+        "restorekit list set-metric",
     ),
 )
 @click.argument("restored", metavar="RESTORED", type=PATH)
@@ -68,7 +69,8 @@ class Scores:
     "metrics",
     metavar="NAME|FILE",
     multiple=True,
-    help="A metric, or a YAML file with the key part and its options; may be repeated. Every metric that needs no download if not given.",
+    help="A metric or set metric, or a YAML file with the key part and its options; may be repeated. "
+    "Every metric that needs no download if not given.",
 )
 @click.option("--csv", "table", metavar="FILE", type=PATH, help="Write the scores as a table, too.")
 @overwrite_option
@@ -78,38 +80,64 @@ class Scores:
 def score(
     restored: Path, reference: Path, metrics: tuple[str, ...], table: Path | None, overwrite: bool, device: str, as_json: bool
 ) -> int:
-    """Score restored pictures against sharp ones.
+    """Score restored pictures against sharp ones, or made pictures against real ones.
 
     RESTORED and REFERENCE are two files, or two folders whose pictures are matched by name; the suffix
     may differ. Prints every score of each picture and the average; transparency is not scored. Infinite scores (identical pictures)
     are left out of averages and counted. What cannot be scored is listed, and the exit code is then 2.
+
+    FID, KID and other set metrics compare two folders as a whole. Without a metric of pictures beside
+    them, names, numbers and sizes of the pictures may differ. They look with a network, which a YAML file names.
     """
     if table is not None and table.is_dir():
         raise UserError(f"{table}: a folder; give a file name with --csv")
     if table is not None:
         batch.refuse_existing([table], "--csv", overwrite=overwrite)
-    pairs, problems = matched(restored, reference)
+    ours, theirs = _pictures(restored, reference)
     from restorekit import devices, discovery
+    from restorekit.interfaces import SetMetric
 
     place = devices.pick(device)
     rulers = {name: ruler.to(place) for name, ruler in _rulers(metrics, discovery.registry()).items()}
-    found = _scored(pairs, rulers, place)
-    found.problems[:0] = problems
+    sets = [name for name, ruler in rulers.items() if isinstance(ruler, SetMetric) and not ruler.paired]
+    pairs = [Pair(restored.name, restored, reference)]
+    problems: list[str] = []
+    if restored.is_dir():
+        pairs, problems = _matched((restored, ours), (reference, theirs))
+    if restored.is_dir() and len(sets) == len(rulers):
+        apart: list[tuple[Path | None, Path | None]] = [*((path, None) for path in ours), *((None, path) for path in theirs)]
+        found = _of_sets(apart if problems else [(pair.restored, pair.reference) for pair in pairs], rulers, place)
+    else:
+        found = _of_pairs(pairs, rulers, place)
+        found.problems[:0] = problems
     if table is not None:
-        _write_csv(table, found, rulers)
+        scores.write_csv(table, found)
     if as_json:
-        emit(_report(restored, reference, pairs, found, rulers))
-    elif found.images:
-        click.echo(_one(found, rulers) if len(pairs) == 1 and not restored.is_dir() else _many(found, rulers))
-    if found.problems:
-        click.echo(f"error: {len(found.problems)} {'problem' if len(found.problems) == 1 else 'problems'}:", err=True)
-        for problem in found.problems:
-            click.echo(f"  {problem}", err=True)
-    return 2 if found.problems else 0
+        images = [
+            {"name": pair.name, "restored": str(pair.restored), "reference": str(pair.reference), "scores": found.images[pair.name]}
+            for pair in pairs
+            if pair.name in found.images
+        ]
+        emit({"restored": str(restored), "reference": str(reference), **scores.report(found, images)})
+    elif found.images and restored.is_dir():
+        click.echo(scores.table(found))
+    elif found.images or found.sets:
+        click.echo(scores.brief(found))
+    if not found.problems:
+        return 0
+    click.echo(f"error: {len(found.problems)} {'problem' if len(found.problems) == 1 else 'problems'}:", err=True)
+    for problem in found.problems[:LISTED]:
+        click.echo(f"  {problem}", err=True)
+    if len(found.problems) > LISTED:
+        click.echo(f"  and {len(found.problems) - LISTED} more, which --json lists", err=True)
+    if restored.is_dir() and len(sets) < len(rulers) and (sets or not found.scored):
+        which = " and ".join(sets) or "FID and KID (restorekit list set-metric)"
+        click.echo(f"Sets need no pairs: {which} without other metrics would compare the folders as they are", err=True)
+    return 2
 
 
-def matched(restored: Path, reference: Path) -> tuple[list[Pair], list[str]]:
-    """The pictures that belong together, and what is left over.
+def _pictures(restored: Path, reference: Path) -> tuple[list[Path], list[Path]]:
+    """The pictures of two folders, or two files.
 
     Raises:
         UserError: a path that does not exist, a folder without pictures, or a file with a folder.
@@ -123,20 +151,32 @@ def matched(restored: Path, reference: Path) -> tuple[list[Pair], list[str]]:
         folder, file = (restored, reference) if restored.is_dir() else (reference, restored)
         raise UserError(f"{folder} is a folder and {file} a file; give two files or two folders")
     if not restored.is_dir():
-        return [Pair(restored.name, restored, reference)], []
-    ours, theirs = (_by_name(folder, photos.find([folder])) for folder in (restored, reference))
+        return [restored], [reference]
+    return photos.find([restored]), photos.find([reference])
+
+
+def _matched(restored: tuple[Path, Sequence[Path]], reference: tuple[Path, Sequence[Path]]) -> tuple[list[Pair], list[str]]:
+    """The pictures of two folders that belong together, and what is left over."""
+    ours, theirs = (_by_name(folder, pictures) for folder, pictures in (restored, reference))
     pairs, problems = [], []
+    alone: tuple[list[Path], list[Path]] = ([], [])
     for name in sorted({*ours, *theirs}):
         mine, other = ours.get(name, []), theirs.get(name, [])
         several = next((same for same in (mine, other) if len(same) > 1), None)
         if several:
             problems.append(f"{several[0]}: {' and '.join(path.name for path in several)} have one name; leave one of them")
-        elif not other:
-            problems.append(f"{mine[0]}: no picture of this name in {reference}")
-        elif not mine:
-            problems.append(f"{other[0]}: no picture of this name in {restored}")
+        elif mine and other:
+            pairs.append(Pair(mine[0].relative_to(restored[0]).as_posix(), mine[0], other[0]))
         else:
-            pairs.append(Pair(mine[0].relative_to(restored).as_posix(), mine[0], other[0]))
+            alone[0 if mine else 1].append((mine or other)[0])
+    for folder, pictures, opposite in ((restored[0], alone[0], reference[0]), (reference[0], alone[1], restored[0])):
+        if len(pictures) > NAMED:
+            names = ", ".join(path.relative_to(folder).as_posix() for path in pictures[:NAMED])
+            problems.append(
+                f"{folder}: {len(pictures)} pictures have none of their name in {opposite}: {names} and {len(pictures) - NAMED} more"
+            )
+        else:
+            problems += [f"{path}: no picture of this name in {opposite}" for path in pictures]
     return pairs, problems
 
 
@@ -169,35 +209,75 @@ def _rulers(names: Sequence[str], registry: Registry) -> dict[str, Metric | SetM
 def _named(name: str, registry: Registry) -> tuple[str, Metric | SetMetric]:
     """A metric by its registered name or its file, and what the table calls it."""
     from restorekit import config, recipes
+    from restorekit.cli import describe
 
     path = Path(name)
     if path.suffix in (".yaml", ".yml"):
         label, spec = path.stem, dict(recipes.load_yaml(path))
     else:
         label, spec = "", {"part": name}
-    part = spec.get("part")
     kind = "metric"
-    if isinstance(part, str) and any(part in (p.name, p.part.name) for p in registry.of_kind("set-metric")):
-        kind = "set-metric"
+    if isinstance(spec.get("part"), str):
+        part = registry.find_any(("metric", "set-metric"), spec["part"])
+        kind = part.kind
     checked, problems = config.check_part(kind, spec, registry=registry, where="")
     if problems:
-        raise ConfigError(f"{name}: {problem.removeprefix('.').removeprefix(': ')}" for problem in problems)
+        said = [f"{name}: {problem.removeprefix('.').removeprefix(': ')}" for problem in problems]
+        if not label:
+            file = f"{part.part.name}.yaml"
+            said.append(f"Options stand in a file, such as {file} for --metric {file}:\n{describe.metric_file(part)}")
+        raise ConfigError(said)
     return label or checked["part"], config.build_spec(kind, checked, registry=registry, where=name)
 
 
-def _scored(pairs: Sequence[Pair], rulers: Mapping[str, Metric | SetMetric], place: device) -> Scores:
+def _of_pairs(pairs: Sequence[Pair], rulers: Rulers, place: device) -> Scores:
     from restorekit.interfaces import SetMetric
 
-    found = Scores()
+    found = Scores(rulers)
     refusals: dict[tuple[str, str], list[str]] = {}
+    single = [name for name, ruler in rulers.items() if not isinstance(ruler, SetMetric)]
     with common.progress("scoring", len(pairs)) as steps:
         for pair in pairs:
             steps.move(f"scoring {pair.name}")
             images = [image.to(place) for path in (pair.restored, pair.reference) if (image := _read(path, found.problems)) is not None]
             if len(images) == 2 and _comparable(pair, images, found.problems):
-                found.images[pair.name] = _of_one(pair.name, *images, rulers=rulers, refusals=refusals)
+                values = _of_one(pair.name, *images, rulers=rulers, refusals=refusals)
+                found.scored += 1
+                if single:
+                    found.images[pair.name] = values
             steps.move(f"scoring {pair.name}", 1)
-    for name, ruler in rulers.items():
+    return _whole(found, refusals)
+
+
+def _of_sets(couples: Sequence[tuple[Path | None, Path | None]], rulers: Rulers, place: device) -> Scores:
+    """Scores of two folders as sets, whose pictures come in twos or alone, each in its own size."""
+    found = Scores(rulers)
+    refusals: dict[tuple[str, str], list[str]] = {}
+    compares = any(ruler.needs_target for ruler in rulers.values())
+    with common.progress("scoring", len(couples)) as steps:
+        for paths in couples:
+            name = str(paths[0] or paths[1])
+            steps.move(f"scoring {name}")
+            restored, reference = (
+                _read(path, found.problems) if path is not None and wanted else None
+                for path, wanted in zip(paths, (True, compares), strict=True)
+            )
+            there = restored if restored is not None else reference
+            if there is not None:
+                nothing = there[:0]
+                images = [(nothing if image is None else image).to(place) for image in (restored, reference)]
+                takes = {key: ruler for key, ruler in rulers.items() if restored is not None or ruler.needs_target}
+                _of_one(name, *images, rulers=takes, refusals=refusals)
+                found.scored += restored is not None
+            steps.move(f"scoring {name}", 1)
+    return _whole(found, refusals)
+
+
+def _whole(found: Scores, refusals: Mapping[tuple[str, str], Sequence[str]]) -> Scores:
+    """`found` with the scores of sets, and with what rulers refused, a sentence for each refusal."""
+    from restorekit.interfaces import SetMetric
+
+    for name, ruler in found.rulers.items():
         if isinstance(ruler, SetMetric):
             try:
                 found.sets[name] = ruler.compute()
@@ -206,6 +286,7 @@ def _scored(pairs: Sequence[Pair], rulers: Mapping[str, Metric | SetMetric], pla
     for (name, words), pictures in refusals.items():
         which = pictures[0] if len(pictures) == 1 else f"{len(pictures)} pictures, the first is {pictures[0]}"
         found.problems.append(f"{name}: {words} ({which})")
+    found.definitions = {name: ruler.definition for name, ruler in found.rulers.items()}
     return found
 
 
@@ -234,110 +315,20 @@ def _of_one(
     restored: Tensor,
     reference: Tensor,
     *,
-    rulers: Mapping[str, Metric | SetMetric],
+    rulers: Rulers,
     refusals: dict[tuple[str, str], list[str]],
 ) -> dict[str, float]:
     """Scores of one picture by ruler; sets are only added to. What a ruler refuses goes into `refusals`."""
     from restorekit.interfaces import SetMetric
 
-    scores = {}
+    found = {}
     for name, ruler in rulers.items():
         target = reference if ruler.needs_target else None
         try:
             if isinstance(ruler, SetMetric):
                 ruler.update(restored, target)
             else:
-                scores[name] = float(ruler(restored, target))
+                found[name] = float(ruler(restored, target))
         except UserError as fault:
             refusals.setdefault((name, str(fault)), []).append(picture)
-    return scores
-
-
-def average(found: Scores, ruler: str) -> dict[str, Any]:
-    """Mean of the finite scores under one ruler, of how many pictures, and how many scores were infinite; of a set its score."""
-    if ruler in found.sets:
-        return {"value": found.sets[ruler], "images": len(found.images), "infinite": 0}
-    values = [scores[ruler] for scores in found.images.values() if ruler in scores]
-    finite = [value for value in values if not math.isinf(value)]
-    mean = sum(finite) / len(finite) if finite else None
-    return {"value": mean, "images": len(finite), "infinite": len(values) - len(finite)}
-
-
-def _shown(value: float | None, unit: str, bounds: tuple[float, float]) -> str:
-    if value is None:
-        return "–"
-    if unit == "dB":
-        return f"{value:.2f}"
-    return f"{value:.4f}" if math.isfinite(bounds[1]) else f"{value:.4g}"
-
-
-def _one(found: Scores, rulers: Mapping[str, Metric | SetMetric]) -> str:
-    (scores,) = found.images.values()
-    rows = []
-    for name, ruler in rulers.items():
-        value = scores.get(name, found.sets.get(name))
-        better = "higher is better" if ruler.higher_is_better else "lower is better"
-        words = f"{ruler.unit}, {better}" if ruler.unit else better
-        if ruler.definition:
-            words += f"\n{ruler.definition}"
-        rows.append((name, _shown(value, ruler.unit, ruler.bounds), words))
-    wide = max(len(value) for _, value, _ in rows)
-    return common.columns([(name, value.rjust(wide), words) for name, value, words in rows], indent=0)
-
-
-def _many(found: Scores, rulers: Mapping[str, Metric | SetMetric]) -> str:
-    """One line for each picture, one for the average; the rulers by their bare names."""
-    single = [name for name in rulers if name not in found.sets]
-    bare = [name.rpartition("/")[2] for name in single]
-    titles = bare if len(set(bare)) == len(bare) else single
-    rows = [
-        [picture, *(_shown(scores.get(name), rulers[name].unit, rulers[name].bounds) for name in single)]
-        for picture, scores in found.images.items()
-    ]
-    averages = {name: average(found, name) for name in rulers}
-    rows.append([f"{MEAN} of {len(rows)}", *(_shown(averages[name]["value"], rulers[name].unit, rulers[name].bounds) for name in single)])
-    widths = [max(map(len, column)) for column in zip(["picture", *titles], *rows, strict=True)]
-    lines = [
-        "  ".join([row[0].ljust(widths[0]), *(cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True))]).rstrip()
-        for row in (["picture", *titles], *rows)
-    ]
-    lines = [click.style(lines[0], bold=True), *lines[1:-1], click.style(lines[-1], bold=True)]
-    for name, mean in averages.items():
-        if mean["infinite"]:
-            lines.append(f"{name}: {mean['infinite']} infinite (identical pictures), left out of the average")
-        if name not in found.sets and mean["images"] + mean["infinite"] < len(found.images):
-            lines.append(f"{name}: average of {mean['images']} only")
-    lines += [f"{name}: {_shown(value, rulers[name].unit, rulers[name].bounds)}" for name, value in found.sets.items()]
-    lines += [f"{name}: {ruler.definition}" for name, ruler in rulers.items() if ruler.definition]
-    return "\n".join(lines)
-
-
-def _report(
-    restored: Path, reference: Path, pairs: Sequence[Pair], found: Scores, rulers: Mapping[str, Metric | SetMetric]
-) -> dict[str, Any]:
-    facts = ("higher_is_better", "needs_target", "unit", "definition")
-    return {
-        "restored": str(restored),
-        "reference": str(reference),
-        "metrics": {name: {fact: getattr(ruler, fact) for fact in facts} for name, ruler in rulers.items()},
-        "images": [
-            {"name": pair.name, "restored": str(pair.restored), "reference": str(pair.reference), "scores": found.images[pair.name]}
-            for pair in pairs
-            if pair.name in found.images
-        ],
-        MEAN: {name: average(found, name) for name in rulers},
-        "problems": found.problems,
-    }
-
-
-def _write_csv(path: Path, found: Scores, rulers: Mapping[str, Metric | SetMetric]) -> None:
-    from restorekit import files
-
-    stream = io.StringIO()
-    writer = csv.writer(stream, lineterminator="\n")
-    writer.writerow(["picture", *rulers])
-    for picture, scores in found.images.items():
-        writer.writerow([picture, *(scores.get(name, "") for name in rulers)])
-    means = [average(found, name)["value"] for name in rulers]
-    writer.writerow([MEAN, *("" if value is None else value for value in means)])
-    files.write(path, stream.getvalue().encode())
+    return found

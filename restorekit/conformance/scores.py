@@ -36,6 +36,7 @@ def declares_what_it_means(subject: Subject) -> None:
         "higher_is_better is not declared": not isinstance(getattr(metric, "higher_is_better", None), bool),
         f"needs_target is {metric.needs_target!r}": not isinstance(metric.needs_target, bool),
         f"unit is {metric.unit!r}": not isinstance(metric.unit, str),
+        "paired is not declared": not isinstance(getattr(metric, "paired", True), bool),
         f"bounds are {metric.bounds!r}": len(metric.bounds) != 2 or not metric.bounds[0] < metric.bounds[1],
     }
     for seen, wrong in faults.items():
@@ -152,4 +153,26 @@ def set_direction_is_right(subject: Subject) -> None:
         raise Failed(f"{scores} for growing noise, higher_is_better = {metric.higher_is_better}", "check the sign or the declaration")
 
 
-SET_METRIC: tuple[Check, ...] = (declares_what_it_means, one_score_for_the_set, batches_do_not_matter, set_direction_is_right)
+def sets_need_no_pairs(subject: Subject) -> None:
+    """A score that declares paired = False takes sets of other numbers and sizes, together or one after the other."""
+    together: SetMetric = subject.build()
+    if together.paired or not together.needs_target:
+        raise Skipped("each target belongs to an image, or there is none")
+    target = photo(8, 48, 64)
+    restored = _noisy(photo(6, 64, 48), 0.1)
+    together.update(restored, target)
+    apart: SetMetric = subject.build()
+    apart.update(restored, target[:0])
+    apart.update(restored[:0], target)
+    scores = together.compute(), apart.compute()
+    if not math.isclose(*scores, rel_tol=1e-3, abs_tol=1e-4):
+        raise Failed(f"{scores[0]:.6g} together, {scores[1]:.6g} apart", "add images to each of the two sets by itself")
+
+
+SET_METRIC: tuple[Check, ...] = (
+    declares_what_it_means,
+    one_score_for_the_set,
+    batches_do_not_matter,
+    set_direction_is_right,
+    sets_need_no_pairs,
+)

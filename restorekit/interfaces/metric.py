@@ -33,10 +33,16 @@ class Metric(nn.Module, ABC):
 
 
 class SetMetric(nn.Module, ABC):
-    """One score for a whole set of images; declarations as in `Metric`."""
+    """One score for a whole set of images.
+
+    Declarations as in `Metric`, and:
+        paired: whether each target belongs to the restored image of its place. Where not, `update` takes
+            targets ``(M, C', H', W')`` of any number and size, and N or M may be 0.
+    """
 
     higher_is_better: bool
     needs_target: bool = True
+    paired: bool = True
     unit: str = ""
     bounds: tuple[float, float] = (float("-inf"), float("inf"))
     downloads: bool = False
@@ -44,7 +50,7 @@ class SetMetric(nn.Module, ABC):
 
     @abstractmethod
     def update(self, restored: Tensor, target: Tensor | None = None) -> None:
-        """Add images ``(N, C, H, W)`` in [0, 1] to the set."""
+        """Add images ``(N, C, H, W)`` in [0, 1] to the set, and their targets to theirs."""
 
     @abstractmethod
     def compute(self) -> float:

@@ -57,13 +57,13 @@ def fid_by_scipy(first: np.ndarray[Any, Any], second: np.ndarray[Any, Any]) -> f
 
 
 def kid_by_loops(first: np.ndarray[Any, Any], second: np.ndarray[Any, Any]) -> float:
-    n, d = first.shape
+    d = first.shape[1]
 
     def kernel(x: np.ndarray[Any, Any], y: np.ndarray[Any, Any]) -> float:
         return float((x @ y / d + 1) ** 3)
 
-    own = [sum(kernel(s[i], s[j]) for i in range(n) for j in range(n) if i != j) / (n * (n - 1)) for s in (first, second)]
-    return sum(own) - 2 * sum(kernel(x, y) for x in first for y in second) / n**2
+    own = [np.mean([kernel(x, y) for i, x in enumerate(s) for j, y in enumerate(s) if i != j]) for s in (first, second)]
+    return float(sum(own) - 2 * np.mean([kernel(x, y) for x in first for y in second]))
 
 
 @pytest.mark.parametrize("n", [30, 200])
@@ -121,6 +121,39 @@ def test_kid_equals_its_formula_and_torchmetrics() -> None:
         assert metric.compute() == pytest.approx(float(theirs.compute()[0]), rel=1e-3)
 
 
+def test_sets_of_other_numbers_and_sizes() -> None:
+    restored, target = sets(40)[0][:, :, :6, :5], sets(25, seed=1)[1]
+    fid, kid = (metric(features=Colours(), layer="colours", resize=None) for metric in (Fid, Kid))
+    for metric in (fid, kid):
+        metric.update(restored[:30], target[:20])
+        metric.update(restored[30:], target[:0])
+        metric.update(restored[:0], target[20:])
+        assert "40 restored and 25 target samples, 95% interval" in metric.definition
+        assert "(20 random halves of each set, seed 0)" in metric.definition
+    assert kid.compute() == pytest.approx(kid_by_loops(vectors(restored), vectors(target)), rel=1e-5)
+    theirs = FrechetInceptionDistance(feature=_Flat(), normalize=True, input_img_size=(3, 8, 8)).set_dtype(torch.float64)
+    theirs.update(restored, real=False)
+    theirs.update(target, real=True)
+    assert fid.compute() == pytest.approx(float(theirs.compute()), rel=1e-3)
+
+
+def test_a_set_that_is_smaller_than_the_subsets_is_taken_whole() -> None:
+    restored, target = sets(60)[0], sets(25, seed=1)[1]
+    metric = Kid(features=Colours(), layer="colours", resize=None, subsets=200, subset_size=40)
+    metric.update(restored, target[:0])
+    metric.update(restored[:0], target)
+    assert metric.compute() == pytest.approx(kid_by_loops(vectors(restored), vectors(target)), rel=0.03)
+
+
+def test_fid_says_that_there_are_too_few_pictures() -> None:
+    for n, few in ((9, True), (10, False)):
+        for metric in (Fid, Kid):
+            built = metric(features=Colours(), layer="colours", resize=None)
+            built.update(*sets(n))
+            said = "no more pictures than the layer's 9 numbers: FID is biased, KID is not"
+            assert (said in built.definition) == (few and metric is Fid)
+
+
 def test_kid_of_large_sets_is_a_mean_over_subsets() -> None:
     restored, target = sets(120)
     state = torch.get_rng_state()
@@ -170,10 +203,13 @@ def test_what_cannot_be_built_or_scored() -> None:
         metric.compute()
     with pytest.raises(ImageError, match="pass target"):
         metric.update(restored)
-    with pytest.raises(ImageError, match="one shape"):
-        metric.update(restored, target[:1])
+    with pytest.raises(ImageError, match=r"expected images \(N, C, H, W\)"):
+        metric.update(restored, target[0])
     metric.update(restored[:1], target[:1])
     with pytest.raises(ImageError, match="this one has 1"):
+        metric.compute()
+    metric.update(restored[:0], target)
+    with pytest.raises(ImageError, match="at least 2 pictures of each, got 1 restored and 3 target"):
         metric.compute()
 
 
@@ -258,15 +294,22 @@ def test_diversity_is_the_mean_distance_of_pairs() -> None:
     assert "12 samples" in metric.definition
 
 
-@pytest.mark.parametrize("metric", [Fid, Kid, Precision, Diversity])
-def test_the_interval_is_about_that_of_other_samples(metric: type[Fid | Kid | Precision | Diversity]) -> None:
+@pytest.mark.parametrize(
+    ("metric", "paired"), [(Fid, True), (Kid, True), (Precision, True), (Diversity, True), (Fid, False), (Kid, False), (Precision, False)]
+)
+def test_the_interval_is_about_that_of_other_samples(metric: type[Fid | Kid | Precision | Diversity], paired: bool) -> None:
     scores, deviations = [], []
     for seed in range(12):
         restored, target = sets(80, seed)
         restored = restored * 0.6
         built = metric(features=Colours(), layer="colours", resize=None)
-        built.update(restored, target if built.needs_target else None)
-        low, high = map(float, re.findall(r"interval (\S+) to (\S+) \(20 random halves, seed 0\)", built.definition)[0])
+        if paired:
+            built.update(restored, target if built.needs_target else None)
+        else:
+            built.update(restored, target[:0])
+            built.update(restored[:0], sets(40, seed + 100)[1])
+        halves = "20 random halves" if paired else "20 random halves of each set"
+        low, high = map(float, re.findall(rf"interval (\S+) to (\S+) \({halves}, seed 0\)", built.definition)[0])
         scores.append(built.compute())
         assert low <= scores[-1] <= high
         deviations.append(built._deviation())

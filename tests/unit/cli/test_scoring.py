@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import math
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,9 +12,12 @@ from typing import Any
 import numpy as np
 import pytest
 import skimage.data
+import torch
+import torch.nn.functional as F
 from PIL import Image
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
+from restorekit import recipes
 from restorekit.registries import Registry
 
 Run = Callable[..., Any]
@@ -151,6 +155,150 @@ def test_metrics_from_files_and_of_sets(run: Run, folders: tuple[Path, Path], tm
     assert "at least 2 pictures, this one has 1" in alone.err
 
 
+SPEC = "features: {part: core/squeezenet, weights: random}, layer: features.5, resize: 64"
+
+
+@pytest.fixture
+def unmatched(tmp_path: Path) -> tuple[Path, Path]:
+    """Five pictures in each of two folders, in which no name and hardly a size is the same."""
+    for number in range(5):
+        save(tmp_path / "made" / f"{number}.png", noisy(number)[: 70 + number, :64])
+        save(tmp_path / "real" / "deep" / f"photo{number}.bmp", np.roll(CAT, 30 * number, 1)[:, : 150 + number])
+    for name in ("fid", "kid", "precision", "recall", "diversity"):
+        (tmp_path / f"{name}.yaml").write_text(f"{{part: core/{name}, {SPEC}}}")
+    return tmp_path / "made", tmp_path / "real"
+
+
+def features_of(folder: Path, registry: Registry) -> Callable[[Any], Any]:
+    """Torchmetrics' score of the pictures of two folders, given its class."""
+    network = registry.create("features", "core/squeezenet", weights="random")
+
+    class Vectors(torch.nn.Module):
+        num_features = 256
+
+        def forward(self, image: torch.Tensor) -> torch.Tensor:
+            sized = F.interpolate(image.float() / 255, (64, 64), mode="bicubic", antialias=True).clamp(0, 1)
+            found: torch.Tensor = network(sized, ["features.5"])["features.5"].mean((2, 3)).double()
+            return found
+
+    def score(metric: Any) -> Any:
+        built = metric(Vectors())
+        for side in ("made", "real"):
+            for path in sorted((folder / side).rglob("*.*")):
+                pixels = torch.from_numpy(np.array(Image.open(path))).permute(2, 0, 1).unsqueeze(0)
+                built.update(pixels, real=side == "real")
+        return built.compute()
+
+    return score
+
+
+def test_folders_are_compared_as_sets_where_only_sets_are_scored(
+    run: Run, unmatched: tuple[Path, Path], registry: Registry, tmp_path: Path
+) -> None:
+    from torchmetrics.image.fid import FrechetInceptionDistance
+    from torchmetrics.image.kid import KernelInceptionDistance
+
+    theirs = features_of(tmp_path, registry)
+    with torch.random.fork_rng():
+        kid = float(theirs(lambda network: KernelInceptionDistance(feature=network, subsets=1, subset_size=5))[0])
+    metrics = ["--metric", tmp_path / "kid.yaml", "--metric", tmp_path / "fid.yaml"]
+    table = tmp_path / "scores.csv"
+    shown = run("score", *unmatched, *metrics, "--json", "--csv", table)
+    assert shown.code == 0, shown.err
+    assert shown.json["mean"]["kid"] == {"value": pytest.approx(kid, rel=1e-3), "images": 5, "infinite": 0}
+    assert shown.json["images"] == []
+    definition = shown.json["metrics"]["kid"]["definition"]
+    assert "5 samples, 95% interval" in definition
+    (row,) = csv.DictReader(table.open())
+    assert row["picture"] == "mean"
+    assert float(row["kid"]) == shown.json["mean"]["kid"]["value"]
+    assert row["kid definition"] == definition
+    save(unmatched[1] / "one-more.png", CAT[:90])
+    fid = float(theirs(lambda network: FrechetInceptionDistance(feature=network, input_img_size=(3, 64, 64)).set_dtype(torch.float64)))
+    report = run("score", *unmatched, *metrics, "--json").json
+    assert report["mean"]["fid"]["value"] == pytest.approx(fid, rel=1e-2)
+    assert "5 restored and 6 target samples" in report["metrics"]["fid"]["definition"]
+    assert "no more pictures than the layer's 256 numbers: FID is biased" in report["metrics"]["fid"]["definition"]
+    text = run("score", *unmatched, *metrics).out
+    assert [line.split()[0] for line in text.splitlines() if line[0] != " "] == ["kid", "fid"], "a line for each score, none for pictures"
+
+
+def test_sets_of_pictures_that_all_have_a_partner_are_halved_in_pairs(run: Run, unmatched: tuple[Path, Path], tmp_path: Path) -> None:
+    made, real = unmatched
+    for path in (real / "deep").iterdir():
+        path.rename(real / path.name.removeprefix("photo"))
+    definitions = []
+    for name in ("0.png", "another.png"):
+        (made / "0.png").rename(made / name)
+        report = run("score", made, real, "--metric", tmp_path / "kid.yaml", "--json").json
+        definitions.append(report["metrics"]["kid"]["definition"])
+    assert "(20 random halves, seed 0)" in definitions[0]
+    assert "(20 random halves of each set, seed 0)" in definitions[1]
+
+
+def test_bad_pictures_of_sets(run: Run, unmatched: tuple[Path, Path], tmp_path: Path) -> None:
+    made, real = unmatched
+    metrics = ["--metric", tmp_path / "precision.yaml", "--metric", tmp_path / "recall.yaml"]
+    whole = run("score", made, real, *metrics, "--json").json["mean"]
+    (real / "broken.png").write_bytes(b"no picture")
+    shown = run("score", made, real, *metrics, "--json")
+    assert shown.code == 2
+    assert shown.json["mean"] == whole, "the others are scored"
+    assert "1 problem:" in shown.err
+    assert f"{real / 'broken.png'}: not an image" in shown.err
+    alone = run("score", made, real, "--metric", tmp_path / "diversity.yaml")
+    assert alone.code == 0, "a score of one set does not read the other"
+    for path in list(made.iterdir())[1:]:
+        path.unlink()
+    shown = run("score", made, real, "--metric", tmp_path / "kid.yaml")
+    assert shown.code == 2
+    assert shown.out == "", "nothing was scored"
+    assert "at least 2 pictures of each, got 1 restored and 5 target" in shown.err
+
+
+def test_a_metric_of_pictures_keeps_the_pairs(run: Run, unmatched: tuple[Path, Path], tmp_path: Path) -> None:
+    shown = run("score", *unmatched, "--metric", tmp_path / "kid.yaml", "--metric", "core/psnr")
+    assert shown.code == 2
+    made, real = unmatched
+    assert f"{made}: 5 pictures have none of their name in {real}: 0.png, 1.png, 2.png and 2 more" in shown.err
+    assert f"{real}: 5 pictures have none of their name in {made}: deep/photo0.bmp, " in shown.err
+    assert "Sets need no pairs: kid without other metrics" in shown.err
+    assert "Sets need no pairs: FID and KID" in run("score", *unmatched, "--metric", "core/psnr").err
+
+
+def test_many_problems_are_counted(run: Run, tmp_path: Path) -> None:
+    for number in range(25):
+        save(tmp_path / "restored" / f"{number}.png", CAT[:20, :20])
+        save(tmp_path / "sharp" / f"{number}.png", CAT[:20, :21])
+    shown = run("score", tmp_path / "restored", tmp_path / "sharp", "--metric", "core/psnr")
+    assert "25 problems:" in shown.err
+    assert shown.err.count("20×20, and") == 20
+    assert "and 5 more" in shown.err
+
+
+def test_a_metric_that_needs_options_shows_a_file_that_works(run: Run, unmatched: tuple[Path, Path], tmp_path: Path) -> None:
+    shown = run("score", *unmatched, "--metric", "kid")
+    assert shown.code == 2
+    assert "features: missing" in shown.err
+    _, _, text = shown.err.partition("such as kid.yaml for --metric kid.yaml:\n")
+    shown = " ".join(run("score", "--help").out.split())
+    assert " ".join(text.split()) in shown, "help shows the same"
+    (tmp_path / "kid.yaml").write_text(text.replace("weights: imagenet", "weights: random"))
+    assert run("score", *unmatched, "--metric", tmp_path / "kid.yaml").code == 0
+
+
+def test_files_in_the_documents_are_of_networks_with_such_layers(registry: Registry) -> None:
+    document = Path(__file__).parents[3] / "docs" / "metrics.md"
+    blocks = re.findall(r"^```yaml\n(.*?)^```", document.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
+    assert len(blocks) == 2
+    for block in blocks:
+        options = dict(recipes.parse_yaml(block, "the block"))
+        options["features"]["weights"] = "random"
+        with torch.device("meta"):
+            metric: Any = registry.create("set-metric", options.pop("part"), **options)
+        assert metric.layer in metric.features.layers
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
@@ -158,6 +306,8 @@ def test_metrics_from_files_and_of_sets(run: Run, folders: tuple[Path, Path], tm
         (["restored", "sharp/c.png"], "give two files or two folders"),
         (["restored", "empty"], "no images in this folder"),
         (["restored", "sharp", "--metric", "core/pnsr"], "Did you mean core/psnr"),
+        (["restored", "sharp", "--metric", "core/kidd"], "Did you mean core/kid"),
+        (["restored", "sharp", "--metric", "core/kidd"], "restorekit list metric and restorekit list set-metric"),
         (["restored", "sharp", "--metric", "psnr", "--metric", "core/psnr"], "given twice"),
         (["restored", "sharp", "--metric", "bad.yaml"], "bad.yaml: scales"),
         (["restored", "sharp", "--metric", "core/fid"], "features"),

@@ -93,3 +93,7 @@ class MeanOfMeans(SoundSet):
 
 class WrongSetDirection(SoundSet):
     higher_is_better = True
+
+
+class Pairs(SoundSet):
+    paired = False

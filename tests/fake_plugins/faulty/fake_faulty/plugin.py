@@ -188,6 +188,7 @@ def _degradations_and_scores() -> Iterator[Part]:
         ("set-metric", "one-score-for-the-set--again", "Drains"),
         ("set-metric", "batches-do-not-matter", "MeanOfMeans"),
         ("set-metric", "set-direction-is-right", "WrongSetDirection"),
+        ("set-metric", "sets-need-no-pairs", "Pairs"),
     ):
         yield part(kind, name, f"metrics:{target}")
     for name, target in (
