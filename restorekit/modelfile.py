@@ -128,7 +128,10 @@ class Model:
         """
         generator = self.generator
         if generator.consumes != "image":
-            raise ImageError(f"{self.recipe.content['generator']['part']} makes images from a latent vector and restores none")
+            raise ImageError(
+                f"{self.recipe.content['generator']['part']} makes pictures from latent vectors and restores none; "
+                "to make some: restorekit.sampling, or this model's generator(latents)"
+            )
         colours = image.shape[1] if image.ndim == 4 else 0
         apart, grey = (colours, generator.channels) == (3, 1), (colours, generator.channels) == (1, 3)
         check_image(image, channels=None if apart or grey else generator.channels, whole_numbers=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -54,15 +55,20 @@ def read_latents(path: Path, model: Model) -> Tensor:
     if array.ndim != 2 or array.dtype.kind not in "fiu":
         raise UserError(f"{path}: expected numbers (n, Z), one latent vector a row, got {array.dtype} {array.shape}")
     latents = torch.from_numpy(array.astype(np.float32))
-    check_length(latents, model)
+    try:
+        check_length(latents, model)
+    except UserError as fault:
+        raise UserError(f"{path}: {fault}") from fault
     return latents
 
 
 def check_length(latents: Tensor, model: Model) -> None:
-    """Raise a `UserError` unless the latent vectors ``(n, Z)`` are finite and of the model's length."""
+    """Raise a `UserError` unless there are latent vectors ``(n, Z)``, finite and of the model's length."""
     length = model.generator.latent
     if latents.ndim != 2 or latents.shape[1] != length:
         raise UserError(f"latent vectors of {latents.shape[-1]} numbers; {model.recipe.content['generator']['part']} takes {length}")
+    if not len(latents):
+        raise UserError("no latent vectors; expected at least one row")
     if not latents.isfinite().all():
         raise UserError("latent vectors hold values that are not finite")
 
@@ -82,6 +88,22 @@ def labels(model: Model, count: int, chosen: int | None) -> Tensor | None:
     if not 0 <= chosen < classes:
         raise UserError(f"--class {chosen}: {part} knows the classes 0 to {classes - 1}")
     return torch.full((count,), chosen)
+
+
+def shared_label(model: Model, numbers: Sequence[int]) -> int | None:
+    """The class that the pictures of these numbers have where `labels` chooses; None for a model without classes.
+
+    Raises:
+        UserError: they are of several.
+    """
+    classes = model.generator.classes
+    if not classes:
+        return None
+    own = {number: (number - 1) % classes for number in numbers}
+    if len(set(own.values())) > 1:
+        said = ", ".join(f"picture {number} is of class {label}" for number, label in own.items())
+        raise UserError(f"--interpolate: {said}. Choose the class of all, such as --class {own[numbers[0]]}, or two pictures of one")
+    return own[numbers[0]]
 
 
 def between(first: Tensor, last: Tensor, steps: int) -> Tensor:

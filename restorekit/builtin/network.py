@@ -10,6 +10,7 @@ from annotated_types import Ge
 from torch import Tensor
 
 from restorekit import modelfile
+from restorekit.errors import UserError
 from restorekit.images import Degraded
 from restorekit.interfaces import Generator, Restorer
 from restorekit.recipes import Recipe
@@ -28,7 +29,7 @@ class Network(Restorer):
 
     Raises:
         ValueError: neither or both are given.
-        UserError: the file is no model file, or its plugin is missing.
+        UserError: the file is no model file, or that of a network that restores nothing, or its plugin is missing.
     """
 
     model: modelfile.Model
@@ -45,6 +46,11 @@ class Network(Restorer):
             raise ValueError("give file (a model file) or generator, one of the two")
         if file is not None:
             self.model = modelfile.load(file)
+            if self.model.generator.consumes != "image":
+                raise UserError(
+                    f"{file}: {self.model.recipe.content['generator']['part']} makes pictures from latent vectors and restores none. "
+                    f"To make some: restorekit sample {file} -n 64 -o grid.png"
+                )
         elif generator is not None:
             self.model = modelfile.Model(generator.eval(), Recipe({"generator": {"part": type(generator).__name__}}))
         self.tile, self.style = tile, style

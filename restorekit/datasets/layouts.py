@@ -200,7 +200,7 @@ def _bundled(name: str) -> Iterator[Entry]:
         yield from (Entry(f"face-{item:03}", file, item=item) for item in items)
     else:
         rows = (TEXTURE_ROWS, 512) if name.endswith("-heldout") else (0, TEXTURE_ROWS)
-        yield from (Entry(key, inside[key], rows=rows) for key in ("brick", "grass", "gravel"))
+        yield from (Entry(f"{key}/{key}", inside[key], rows=rows) for key in ("brick", "grass", "gravel"))
 
 
 def _folder(given: str | Path) -> Path:

@@ -58,6 +58,7 @@ class Photographs:
     Attributes:
         left_out: a message for each file that is not used.
         unreadable: messages of files whose header was sound and whose content is not, by index; it grows as files are read.
+        classes: names of the classes, which are the folders right inside the one given, of parts of the whole the same.
 
     Raises:
         TrainingError: no usable photograph.
@@ -87,6 +88,7 @@ class Photographs:
             crop = largest // STEP * STEP  # such as networks take
             hint = f". --set data.crop={crop} takes the largest" if crop else ""
             raise TrainingError(f"{listing.folder}: no usable image: {_first(self.left_out) or 'no image files in it'}{hint}")
+        self.classes = sorted({name.partition("/")[0] for name in self.names if "/" in name})
 
     def __len__(self) -> int:
         return len(self._entries)
@@ -106,13 +108,8 @@ class Photographs:
         """`unreadable` by name."""
         return {self._entries[index].name: message for index, message in self.unreadable.items()}
 
-    @property
-    def classes(self) -> list[str]:
-        """Names of the classes: the folders right inside the one given, or the files that lie there."""
-        return sorted({name.partition("/")[0] for name in self.names})
-
     def label(self, index: int) -> int:
-        """Number of the photograph's class within `classes`."""
+        """Number of the photograph's class within `classes`; it must lie in a folder."""
         return self._labels[index]
 
     @functools.cached_property
@@ -214,6 +211,7 @@ class Photographs:
     def _pick(self, indices: Sequence[int]) -> Photographs:
         chosen = object.__new__(Photographs)
         chosen.listing, chosen.channels, chosen.scale, chosen.damage = self.listing, self.channels, self.scale, self.damage
+        chosen.classes = self.classes
         chosen.left_out, chosen.unreadable, chosen._kept = [], {}, []
         chosen._entries = [self._entries[i] for i in indices]
         chosen._sizes = [self._sizes[i] for i in indices]

@@ -117,7 +117,7 @@ class History(Callback):
         """Open the file; a resumed run drops what an interrupted one wrote after its last checkpoint."""
 
         def after(entry: Mapping[str, Any]) -> bool:
-            return entry["step"] > step or (step == steps and entry["step"] == step and "scores" in entry)  # the last validation
+            return entry["step"] > step or (step >= steps and entry["step"] == step and "scores" in entry)  # the last validation
 
         kept = [json.dumps(entry) + "\n" for entry in history(self.path) if not after(entry)] if step else []
         files.write(self.path, "".join(kept).encode())

@@ -75,7 +75,7 @@ def train(
         if folder is not None:
             checkpoint.tidy(folder)
             listeners += [History(folder / "history.jsonl"), TensorBoard(folder / "tensorboard"), Samples(folder), Report(folder)]
-        if progress:
+        if progress and first < run.settings.steps:
             listeners.append(Progress())
     with processes.lost(), folders.told(folder), contextlib.ExitStack() as stack, seeding.seeded(0):
         stack.callback(run.sources.close)

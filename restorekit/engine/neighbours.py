@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from restorekit import config, discovery
@@ -15,6 +16,12 @@ from restorekit.settings import DataSettings
 
 COUNT = 1024
 """Training patches that are compared with."""
+
+FLAT = 1e-3
+"""Length of a picture without its mean, below which it has nothing but rounding in it."""
+
+TIE = 1e-4
+"""Correlation that a difference of the whole range is worth, where patches correlate alike."""
 
 
 def patches(source: PatchSource | ReadAhead, count: int = COUNT) -> Tensor:
@@ -52,6 +59,17 @@ def trained_on(model: Model, data: str | None = None, count: int = COUNT) -> Ten
 
 
 def nearest(images: Tensor, among: Tensor) -> Tensor:
-    """For each of the images ``(n, C, H, W)`` the one of `among` with the least mean squared difference."""
-    distances = torch.cdist(images.flatten(1).float().cpu(), among.flatten(1).float())
-    return among[distances.argmin(1)]
+    """For each of the images ``(n, C, H, W)`` the one of `among` that correlates best with it, whatever the light.
+
+    The least mean squared difference is that of a flat patch wherever grain does not fall on grain: one patch would be the
+    neighbour of everything. It only settles ties, as between a patch and a paler one.
+    """
+    made, real = images.flatten(1).float().cpu(), among.flatten(1).float()
+    alike = _standardised(made) @ _standardised(real).T
+    apart = torch.cdist(made, real) / made.shape[1] ** 0.5
+    return among[(alike - TIE * apart).argmax(1)]
+
+
+def _standardised(rows: Tensor) -> Tensor:
+    """Each row without its mean and of length 1; zeros for one without contrast."""
+    return F.normalize(rows - rows.mean(1, keepdim=True), dim=1, eps=FLAT)

@@ -78,7 +78,7 @@ def rehearse(
         scores = run.validate(first, [], images=1)
         picture_seconds = time.perf_counter() - start
     run.sources.finish()
-    left = settings.steps - first
+    left = max(0, settings.steps - first)
     validation_seconds = picture_seconds * max(1, len(run.pairs))
     validations = (settings.steps - 1) // settings.validate_every - first // settings.validate_every + 1
     return Rehearsal(

@@ -7,6 +7,7 @@ import copy
 import functools
 import math
 import platform
+import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import replace
@@ -210,6 +211,13 @@ class Run:
             self.step.game.augment.resume(loaded.extras["augment"])
         if self.patience is not None and "patience" in loaded.extras:
             self.patience.resume(loaded.extras["patience"])
+        if loaded.step >= self.settings.steps:
+            warnings.warn(
+                f"{folder}: at step {loaded.step} already, and train.steps is {self.settings.steps}: no step is left to do. "
+                "To train it longer: --set train.steps=N",
+                UserWarning,
+                stacklevel=2,
+            )
         return loaded.step
 
     def put(self, batch: Batch) -> Batch:

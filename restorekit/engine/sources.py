@@ -137,12 +137,9 @@ def open_sources(
         )
     if references is None and generator.guided:
         raise TrainingError("data.reference: missing; this generator is guided by a picture. Give --set data.reference=FILE, or a folder")
-    if references is None and generator.classes and len(images.classes) != generator.classes:
-        names = ", ".join(images.classes[:5]) + (" …" if len(images.classes) > 5 else "")
-        raise TrainingError(
-            f"generator.classes: {generator.classes}, and {train.folder} holds {len(images.classes)} classes, a folder each: {names}. "
-            f"Set generator.classes={len(images.classes)} and the critic's likewise, or sort the pictures into {generator.classes} folders"
-        )
+    if references is None and generator.classes:
+        for photographs in (images, synthetic) if synthetic is not None else (images,):
+            _check_classes(generator.classes, photographs)
     patches = PatchSource(images, settings, made, seed, synthetic, share, labels=generator.classes > 0, references=references)
     pairs = [] if generator.consumes == "latent" else validation_pairs(held_out, settings, degradation, seed)
     if references is not None:
@@ -193,6 +190,38 @@ def _check_twins(key: str, listing: Listing) -> None:
         f"data.{key}: {sharp} and {other} hold the same pictures. If they are pairs, {advice}; "
         "if all are good photographs, say so: --set data.layout=sharp"
     )
+
+
+def _check_classes(wanted: int, images: Photographs) -> None:
+    """Whether the photographs lie in as many folders as the generator has classes, with at least one left to train on in each."""
+    folder, classes = images.listing.folder, images.classes
+    sort = f"{wanted} folder{'s' if wanted > 1 else ''}"
+    if not classes:
+        raise TrainingError(
+            f"generator.classes: {wanted}, and {folder} has no folders: a class is a folder of pictures. Sort them into {sort}, "
+            "or set generator.classes=0 and the critic's likewise"
+        )
+    loose = [name for name in images.names if "/" not in name]
+    if loose:
+        more = f" and {len(loose) - 1} more lie" if len(loose) > 1 else " lies"
+        raise TrainingError(
+            f"generator.classes: {wanted}, and a class is a folder of pictures: {folder}/{loose[0]}{more} in none. "
+            "Put each into the folder of its class, or take it away"
+        )
+    if len(classes) != wanted:
+        names = ", ".join(classes[:5]) + (" …" if len(classes) > 5 else "")
+        found = f"{len(classes)} classes, a folder each" if len(classes) > 1 else "one class"
+        raise TrainingError(
+            f"generator.classes: {wanted}, and {folder} holds {found}: {names}. "
+            f"Set generator.classes={len(classes)} and the critic's likewise, or sort the pictures into {sort}"
+        )
+    left = {images.label(index) for index in range(len(images))}
+    gone = [name for number, name in enumerate(classes) if number not in left]
+    if gone:
+        raise TrainingError(
+            f"data.holdout: {folder}/{gone[0]} has no picture left to train on, since all in it are held out for validation. "
+            "Add pictures to it, or name another folder with data.validation"
+        )
 
 
 def _check_degradation(

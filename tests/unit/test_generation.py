@@ -113,6 +113,42 @@ def test_a_folder_for_each_class(tmp_path: Path) -> None:
         run_of({**CLASSES, "data": {"train": str(tmp_path), "crop": 32, "batch": 8, "holdout": 0.3}})
 
 
+def test_a_class_is_a_folder_of_pictures(tmp_path: Path) -> None:
+    def save(name: str) -> None:
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        Image.fromarray(np.random.default_rng(0).integers(0, 255, (40, 40), np.uint8)).save(tmp_path / name)
+
+    def start() -> None:
+        two = {part: {**CLASSES[part], "classes": 2} for part in ("generator", "critic")}
+        run_of({**two, "data": {"train": str(tmp_path), "crop": 32, "batch": 4, "holdout": 0.1, "layout": "sharp"}})
+
+    for i in range(5):
+        save(f"{i}.png")
+    with pytest.raises(TrainingError, match=r"has no folders: a class is a folder of pictures. Sort them into 2 folders"):
+        start()
+    for i in range(5):
+        (tmp_path / f"{i}.png").unlink()
+        save(f"dark/{i}.png")
+    with pytest.raises(TrainingError, match=r"holds one class: dark"):
+        start()
+    for i in range(5):
+        save(f"light/{i}.png")
+    start()
+    save("loose.png")
+    save("lost.png")
+    with pytest.raises(TrainingError, match=r"/lo\w+ and 1 more lie in none. Put each into the folder of its class"):
+        start()
+
+
+def test_each_class_has_something_to_learn_from(tmp_path: Path) -> None:
+    for name in ("dark/1", "light/1"):
+        (tmp_path / name).parent.mkdir()
+        Image.fromarray(np.zeros((40, 40), np.uint8)).save(tmp_path / f"{name}.png")
+    two = {part: {**CLASSES[part], "classes": 2} for part in ("generator", "critic")}
+    with pytest.raises(TrainingError, match=r"data\.holdout: .*/(dark|light) has no picture left to train on"):
+        run_of({**two, "data": {"train": str(tmp_path), "crop": 32, "batch": 4, "layout": "sharp"}})
+
+
 def test_labels_reach_both_players() -> None:
     run = run_of(CLASSES)
     labels = run.patches.batch(0).labels
@@ -331,8 +367,22 @@ def test_the_nearest_training_picture_is_the_nearest() -> None:
     assert torch.equal(neighbours.nearest(among[7:9], among), among[7:9]), "copies of training pictures are found out"
     made = torch.rand(3, 1, 28, 28, generator=torch.Generator().manual_seed(0))
     for image, near in zip(made, neighbours.nearest(made, among), strict=True):
-        errors = [float((image - other).square().mean()) for other in among]
-        assert torch.equal(near, among[errors.index(min(errors))])
+        alike = [np.corrcoef(image.flatten(), other.flatten())[0, 1] for other in among]
+        assert torch.equal(near, among[int(np.argmax(alike))])
+    paler = 0.3 + 0.5 * among
+    assert torch.equal(neighbours.nearest(paler[7:9], among), among[7:9]), "whatever the light"
+    both = torch.cat([among, paler])
+    assert torch.equal(neighbours.nearest(both, both), both), "of two that differ in light only the nearer"
+
+
+def test_a_flat_picture_is_not_the_nearest_to_everything() -> None:
+    rng = torch.Generator().manual_seed(0)
+    grain = torch.rand(20, 1, 16, 16, generator=rng)
+    flat = torch.tensor([0.2, 0.5, 0.8]).view(3, 1, 1, 1).expand(-1, 1, 16, 16)
+    among = torch.cat([flat, grain])
+    made = torch.rand(5, 1, 16, 16, generator=rng)
+    assert all(float(near.std()) > 0.1 for near in neighbours.nearest(made, among))
+    assert torch.equal(neighbours.nearest(flat, among[:3]), flat), "flat ones go by their brightness"
 
 
 def test_the_final_picture_has_both_losses_and_what_the_critic_says(tmp_path: Path) -> None:

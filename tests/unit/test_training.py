@@ -170,6 +170,18 @@ def test_resuming_without_a_checkpoint_says_so(tmp_path: Path) -> None:
         rk.train(rk.recipe(SUPERVISED), out=tmp_path, resume=True, device="cpu")
 
 
+def test_resuming_a_run_that_is_at_its_end_says_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    trained = rk.train(rk.recipe(SUPERVISED), out=tmp_path, device="cpu")
+    history = (tmp_path / "history.jsonl").read_text()
+    for steps in (6, 4):
+        said = rf"at step 6 already, and train\.steps is {steps}: no step is left to do"
+        with pytest.warns(UserWarning, match=said):
+            again = rk.train(rk.recipe(SUPERVISED).set("train.steps", steps), out=tmp_path, resume=True, device="cpu", progress=True)
+        assert_equal(trained, again)
+        assert (tmp_path / "history.jsonl").read_text() == history
+        assert f"/{steps}" not in capsys.readouterr().err, "a bar"
+
+
 def test_a_new_run_does_not_write_over_an_old_one(tmp_path: Path) -> None:
     rk.train(rk.recipe(SUPERVISED), out=tmp_path, device="cpu")
     before = {path: path.read_bytes() for path in tmp_path.iterdir() if path.is_file()}

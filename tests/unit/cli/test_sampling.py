@@ -16,6 +16,7 @@ from PIL import Image
 import restorekit as rk
 from restorekit import sampling
 from restorekit.cli import main
+from restorekit.errors import ImageError
 from restorekit.modelfile import Model
 
 
@@ -70,9 +71,9 @@ def test_a_grid_with_the_nearest_training_pictures(faces: Path, tmp_path: Path, 
 def test_a_picture_follows_from_seed_and_number(faces: Path, tmp_path: Path) -> None:
     for name, extra in (("a", ["-n", "5"]), ("b", ["-n", "3"]), ("c", ["-n", "3", "--seed", "7"])):
         assert main(["sample", str(faces), "-o", str(tmp_path / name), *extra]) == 0
-    assert [path.name for path in sorted((tmp_path / "a").iterdir())] == ["1.png", "2.png", "3.png", "4.png", "5.png"]
+    assert [path.name for path in sorted((tmp_path / "a").iterdir())] == [f"00000{i}.png" for i in range(1, 6)]
     for i in (1, 2, 3):
-        first, second, third = (pixels(tmp_path / name / f"{i}.png") for name in "abc")
+        first, second, third = (pixels(tmp_path / name / f"00000{i}.png") for name in "abc")
         np.testing.assert_array_equal(first, second)
         assert (first != third).any()
 
@@ -80,9 +81,27 @@ def test_a_picture_follows_from_seed_and_number(faces: Path, tmp_path: Path) -> 
 def test_interpolation_begins_and_ends_with_the_pictures_of_the_grid(faces: Path, tmp_path: Path) -> None:
     assert main(["sample", str(faces), "-n", "4", "-o", str(tmp_path / "all")]) == 0
     assert main(["sample", str(faces), "-n", "5", "--interpolate", "2", "4", "-o", str(tmp_path / "way")]) == 0
-    np.testing.assert_allclose(pixels(tmp_path / "way/1.png").astype(int), pixels(tmp_path / "all/2.png").astype(int), atol=1)
-    np.testing.assert_allclose(pixels(tmp_path / "way/5.png").astype(int), pixels(tmp_path / "all/4.png").astype(int), atol=1)
-    assert (pixels(tmp_path / "way/3.png") != pixels(tmp_path / "way/1.png")).any()
+    for here, there in ((1, 2), (5, 4)):
+        found, wanted = (pixels(tmp_path / name).astype(int) for name in (f"way/00000{here}.png", f"all/00000{there}.png"))
+        np.testing.assert_allclose(found, wanted, atol=1)
+    assert (pixels(tmp_path / "way/000003.png") != pixels(tmp_path / "way/000001.png")).any()
+
+
+def test_all_pictures_of_an_interpolation_are_of_one_class(classes: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    command = ["sample", str(classes), "-n", "4", "--seed", "2"]
+    assert main([*command, "--interpolate", "2", "5", "-o", str(tmp_path / "same")]) == 0  # both are of class 1, as every third is
+    assert main([*command, "--interpolate", "2", "5", "--class", "1", "-o", str(tmp_path / "said")]) == 0
+    assert main([*command, "--interpolate", "2", "3", "--class", "2", "-o", str(tmp_path / "other")]) == 0
+    for i in range(1, 5):
+        np.testing.assert_array_equal(*(pixels(tmp_path / name / f"00000{i}.png") for name in ("same", "said")))
+    model = rk.load(classes)
+    way = sampling.between(*sampling.draw(model, [2, 3], 2), 4)
+    wanted = sampling.make(model, way, torch.full((4,), 2))
+    np.testing.assert_allclose(pixels(tmp_path / "other/000002.png") / 255, wanted[1, 0].numpy(), atol=1 / 255)
+    capsys.readouterr()
+    assert main([*command, "--interpolate", "3", "4", "-o", str(tmp_path / "two")]) == 2
+    assert "picture 3 is of class 2, picture 4 is of class 0. Choose the class of all, such as --class 2" in capsys.readouterr().err
+    assert not (tmp_path / "two").exists()
 
 
 def test_the_way_between_is_on_the_great_circle() -> None:
@@ -108,7 +127,7 @@ def test_truncation_draws_pictures_together(faces: Path) -> None:
 def test_classes(classes: Path, tmp_path: Path) -> None:
     for name, extra in (("turn", []), ("one", ["--class", "1"])):
         assert main(["sample", str(classes), "-n", "6", "-o", str(tmp_path / name), *extra]) == 0
-    same = [(pixels(tmp_path / f"turn/{i}.png") == pixels(tmp_path / f"one/{i}.png")).all() for i in range(1, 7)]
+    same = [(pixels(tmp_path / f"turn/00000{i}.png") == pixels(tmp_path / f"one/00000{i}.png")).all() for i in range(1, 7)]
     assert same == [False, True, False, False, True, False]
 
 
@@ -117,7 +136,18 @@ def test_latents_from_a_file(faces: Path, tmp_path: Path) -> None:
     np.save(tmp_path / "z.npy", latents)
     assert main(["sample", str(faces), "--latents", str(tmp_path / "z.npy"), "-o", str(tmp_path / "made")]) == 0
     wanted = rk.load(faces).generator(torch.from_numpy(latents).float())
-    np.testing.assert_allclose(pixels(tmp_path / "made/2.png") / 255, wanted[1, 0].detach().numpy(), atol=1 / 255)
+    np.testing.assert_allclose(pixels(tmp_path / "made/000002.png") / 255, wanted[1, 0].detach().numpy(), atol=1 / 255)
+
+
+def test_other_pictures_in_the_folder_are_counted(faces: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    command = ["sample", str(faces), "-o", str(tmp_path / "made")]
+    assert main([*command, "-n", "11"]) == 0
+    assert "other pictures" not in capsys.readouterr().out
+    assert main([*command, "-n", "4", "--overwrite"]) == 0
+    assert "made holds 7 other pictures" in capsys.readouterr().out
+    assert len(list((tmp_path / "made").iterdir())) == 11, "a picture has the same name whatever their number"
+    assert main([*command, "-n", "11", "--overwrite", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["others"] == 0
 
 
 def test_json(faces: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -157,11 +187,16 @@ def test_training_pictures_that_are_gone_are_missed_in_words(faces: Path, tmp_pa
         (["--interpolate", "0", "3"], "0 is not in the range"),
         (["-n", "0"], "0 is not in the range"),
         (["--truncation", "-1"], "-1"),
+        (["--truncation", "nan"], "--truncation nan: expected a number"),
+        (["--truncation", "inf"], "--truncation inf: expected a number"),
         (["--latents", "{folder}/wrong.npy"], "latent vectors of 5 numbers; dcgan/generator takes 6"),
         (["--latents", "{folder}/text.npy"], "expected an array (.npy)"),
         (["--latents", "{folder}/absent.npy"], "no such file"),
         (["--latents", "{folder}/nan.npy"], "not finite"),
-        (["--latents", "{folder}/wrong.npy", "--interpolate", "1", "2"], "give one of them"),
+        (["--latents", "{folder}/none.npy"], "none.npy: no latent vectors"),
+        (["--latents", "{folder}/wrong.npy", "--interpolate", "1", "2"], "--latents and --interpolate: give one of them"),
+        (["--latents", "{folder}/wrong.npy", "-n", "64"], "--latents and -n: give one of them"),
+        (["--latents", "{folder}/wrong.npy", "--seed", "0"], "--latents and --seed: give one of them"),
         (["--data", "{folder}/nowhere"], "nowhere: no such folder"),
     ],
 )
@@ -170,6 +205,7 @@ def test_what_cannot_be_sampled(
 ) -> None:
     np.save(tmp_path / "wrong.npy", np.zeros((2, 5)))
     np.save(tmp_path / "nan.npy", np.full((2, 6), np.nan))
+    np.save(tmp_path / "none.npy", np.zeros((0, 6)))
     (tmp_path / "text.npy").write_text("no array")
     given = [argument.format(folder=tmp_path) for argument in arguments]
     assert main(["sample", str(faces), "-o", str(tmp_path / "g.png"), *given]) == 2
@@ -191,6 +227,16 @@ def test_models_that_sample_nothing(classes: Path, tmp_path: Path, capsys: pytes
     assert main(["sample", str(classes), "--class", "3", *out]) == 2
     assert "knows the classes 0 to 2" in capsys.readouterr().err
     assert not (tmp_path / "g.png").exists()
+
+
+def test_models_that_restore_nothing(faces: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    Image.fromarray(np.zeros((28, 28), np.uint8)).save(tmp_path / "x.png")
+    assert main(["restore", str(tmp_path / "x.png"), "-o", str(tmp_path / "y.png"), "--with", str(faces)]) == 2
+    said = capsys.readouterr().err
+    assert f"{faces}: dcgan/generator makes pictures from latent vectors and restores none" in said
+    assert f"restorekit sample {faces}" in said
+    with pytest.raises(ImageError, match=r"restores none.*restorekit\.sampling.*generator\(latents\)"):
+        rk.load(faces)(torch.zeros(1, 1, 28, 28))
 
 
 def test_completion_from_the_command_line(faces: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
