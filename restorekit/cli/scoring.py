@@ -12,7 +12,7 @@ import click
 from restorekit.cli import batch, common, scores
 from restorekit.cli.common import debug_option, device_option, emit, examples, json_option, overwrite_option
 from restorekit.cli.scores import Scores
-from restorekit.errors import ConfigError, UserError
+from restorekit.errors import ConfigError, UnknownName, UserError
 
 if TYPE_CHECKING:
     from torch import Tensor, device
@@ -216,18 +216,20 @@ def _named(name: str, registry: Registry) -> tuple[str, Metric | SetMetric]:
         label, spec = path.stem, dict(recipes.load_yaml(path))
     else:
         label, spec = "", {"part": name}
-    kind = "metric"
-    if isinstance(spec.get("part"), str):
+    if not isinstance(spec.get("part"), str):
+        raise UserError(f"{name}: no key part; its first line is part: NAME. See: restorekit list metric and restorekit list set-metric")
+    try:
         part = registry.find_any(("metric", "set-metric"), spec["part"])
-        kind = part.kind
-    checked, problems = config.check_part(kind, spec, registry=registry, where="")
+    except UnknownName as fault:
+        raise UnknownName(f"{name}: part: {fault}" if label else str(fault)) from fault
+    checked, problems = config.check_part(part.kind, spec, registry=registry, where="")
     if problems:
         said = [f"{name}: {problem.removeprefix('.').removeprefix(': ')}" for problem in problems]
         if not label:
             file = f"{part.part.name}.yaml"
             said.append(f"Options stand in a file, such as {file} for --metric {file}:\n{describe.metric_file(part)}")
         raise ConfigError(said)
-    return label or checked["part"], config.build_spec(kind, checked, registry=registry, where=name)
+    return label or checked["part"], config.build_spec(part.kind, checked, registry=registry, where=name)
 
 
 def _of_pairs(pairs: Sequence[Pair], rulers: Rulers, place: device) -> Scores:

@@ -308,6 +308,11 @@ def test_files_in_the_documents_are_of_networks_with_such_layers(registry: Regis
         (["restored", "sharp", "--metric", "core/pnsr"], "Did you mean core/psnr"),
         (["restored", "sharp", "--metric", "core/kidd"], "Did you mean core/kid"),
         (["restored", "sharp", "--metric", "core/kidd"], "restorekit list metric and restorekit list set-metric"),
+        (
+            ["restored", "sharp", "--metric", "typo.yaml"],
+            "typo.yaml: part: no metric or set-metric called 'core/kidd'. Did you mean core/kid",
+        ),
+        (["restored", "sharp", "--metric", "nothing.yaml"], "nothing.yaml: no key part"),
         (["restored", "sharp", "--metric", "psnr", "--metric", "core/psnr"], "given twice"),
         (["restored", "sharp", "--metric", "bad.yaml"], "bad.yaml: scales"),
         (["restored", "sharp", "--metric", "core/fid"], "features"),
@@ -320,6 +325,8 @@ def test_mistakes_are_explained(
     arguments: list[str], words: str, run: Run, folders: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "empty").mkdir()
+    (tmp_path / "typo.yaml").write_text("part: core/kidd")
+    (tmp_path / "nothing.yaml").write_text("scales: 9")
     (tmp_path / "bad.yaml").write_text("{part: core/ms-ssim, scales: 9}")
     monkeypatch.chdir(tmp_path)
     shown = run("score", *arguments)
