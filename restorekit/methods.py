@@ -36,13 +36,14 @@ class Method:
     restorer: Restorer
 
 
-def resolve(name: str, options: Mapping[str, Any] | None = None, *, registry: Registry | None = None) -> Method:
+def resolve(name: str, options: Mapping[str, Any] | None = None, *, seed: int | None = None, registry: Registry | None = None) -> Method:
     """The method that `name` means.
 
     Args:
         name: ``core/wiener``, ``wiener``, ``model.safetensors``, the address of a model file as `restorekit.remote` takes it,
             or ``method.yaml`` with the key ``part`` and the part's options.
         options: dotted option paths and their values, as given with ``--set``.
+        seed: for the option ``seed`` of methods that have one, where neither `options` nor the file says another.
         registry: where names are looked up; the installed parts if None.
 
     Raises:
@@ -77,6 +78,8 @@ def resolve(name: str, options: Mapping[str, Any] | None = None, *, registry: Re
     checked, problems = config.check_part("restorer", content.content, registry=registry, where="")
     if problems:
         raise ConfigError(f"{name}: {problem.removeprefix('.')}" for problem in problems)
+    if seed is not None and "seed" in checked and "seed" not in content.content:
+        checked["seed"] = seed
     restorer = config.build_spec("restorer", checked, registry=registry, where=name)
     rest = {k: v for k, v in checked.items() if k != "part"}
     return Method(label or checked["part"], checked["part"], rest, restorer)

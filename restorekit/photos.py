@@ -236,9 +236,16 @@ def read_mask(path: str | Path, size: tuple[int, int] | None = None) -> Tensor:
         ``(1, 1, H, W)``, 1 where missing and 0 elsewhere.
 
     Raises:
-        ImageError: unreadable, or of another size.
+        ImageError: unreadable, of another size, or grey where it should be white.
     """
-    mask = (read(path).image.mean(1, keepdim=True) >= 0.5).float()
+    brightness = read(path).image.mean(1, keepdim=True)
+    mask = (brightness >= 0.5).float()
+    if not mask.any() and brightness.any():
+        most = round(255 * float(brightness.max()))
+        raise ImageError(
+            f"{path}: marks nothing: pixels are missing where the mean of red, green and blue is 128 of 255 or more, and the brightest "
+            f"has {most}; draw what is missing in white"
+        )
     height, width = mask.shape[-2:]
     if size is not None and (height, width) != tuple(size):
         raise ImageError(f"{path}: the mask is {width}×{height}, the image {size[1]}×{size[0]}; make them the same size")

@@ -34,7 +34,7 @@ class Treatment:
         method: what restores.
         device: where it computes.
         params: parameters of the damage by name, such as ``psf``.
-        mask: damaged area ``(1, 1, H, W)``, or None.
+        mask: damaged area ``(1, 1, H, W)`` of every picture, files of each one's by the stem of its name, or None.
         references: pictures that guide the restoration.
         strength: share of the result, from 0 to 1; the rest is the picture.
         self_ensemble: take the mean over flips and rotations.
@@ -46,7 +46,7 @@ class Treatment:
     method: Method
     device: torch.device
     params: Mapping[str, Tensor] = field(default_factory=dict)
-    mask: Tensor | None = None
+    mask: Tensor | Mapping[str, Path] | None = None
     references: tuple[Tensor, ...] = ()
     strength: float = 1.0
     self_ensemble: bool = False
@@ -68,11 +68,19 @@ class Treatment:
         guide = self.references[0] if self.references else None
         rounded = self.method.restorer.tiled and self.strength == 1 and not self.self_ensemble
         image = photo.image if rounded else floats(photo.image)
-        degraded = Degraded(image, self.mask, self.params, guide, self.references[1:]).to(self.device)
+        degraded = Degraded(image, self._mask_of(name), self.params, guide, self.references[1:]).to(self.device)
         once = restoration.self_ensemble if self.self_ensemble else restoration.restore
         with seeding.seeded("restore", self.seed, name), limited(self.memory), telling(told):
             restored = once(self.method.restorer, degraded, name=self.method.label).cpu()
         return restoration.blend(image, restored, self.strength)
+
+    def _mask_of(self, name: str) -> Tensor | None:
+        if not isinstance(self.mask, Mapping):
+            return self.mask
+        file = self.mask.get(Path(name).stem)
+        if file is None:
+            raise UserError(f"--mask: the folder holds no mask of this name; expected {Path(name).stem} with the suffix of a picture")
+        return _from_option("mask", photos.read_mask, file)
 
 
 def prepare(
@@ -98,7 +106,7 @@ def prepare(
         name: as `restorekit.methods.resolve` takes it; the registry's default for restoring if None.
         settings: dotted option paths and their values.
         psf: file of the blur kernel.
-        mask: file of the damaged area.
+        mask: file of the damaged area, or a folder with one for each picture, of its name.
         reference: files of pictures that guide the restoration.
         device: as `restorekit.devices.pick` takes it.
         strength: see `Treatment`, as the rest.
@@ -116,12 +124,12 @@ def prepare(
     """
     place = devices.pick(device)
     registry = registry or discovery.registry()
-    method = methods.resolve(name or registry.default_for("restore").name, settings, registry=registry)
+    method = methods.resolve(name or registry.default_for("restore").name, settings, seed=seed, registry=registry)
     _refuse_ignored(method.restorer, method.label, {"psf": psf, "mask": mask, "reference": reference[0] if reference else None})
     if len(reference) > 1 and "references" not in method.restorer.uses:
         raise UserError(f"--reference: {len(reference)} given, and {method.label} reads one; give one")
     params = {} if psf is None else {"psf": _from_option("psf", photos.read_psf, psf)}
-    missing = None if mask is None else _from_option("mask", photos.read_mask, mask)
+    missing = None if mask is None else _masks(mask) if mask.is_dir() else _from_option("mask", photos.read_mask, mask)
     guides = tuple(_from_option("reference", photos.read, file).image for file in reference)
     method = replace(method, restorer=method.restorer.to(place))
     if self_ensemble and method.restorer.iterative:
@@ -162,6 +170,15 @@ def _from_option(option: str, read_file: Callable[[Path], Read], file: Path) -> 
         return read_file(file)
     except UserError as fault:
         raise type(fault)(f"--{option} {fault}") from fault
+
+
+def _masks(folder: Path) -> dict[str, Path]:
+    found: dict[str, Path] = {}
+    for file in _from_option("mask", lambda path: photos.find([path]), folder):
+        if file.stem in found:
+            raise UserError(f"--mask {folder}: {found[file.stem]} and {file} are masks of the same picture; leave one")
+        found[file.stem] = file
+    return found
 
 
 def _refuse_ignored(restorer: Restorer, label: str, given: Mapping[str, Path | None]) -> None:

@@ -122,6 +122,7 @@ def _a_format(ctx: click.Context, param: click.Parameter, value: str | None) -> 
         "restorekit restore 'holiday/**/*.jpg' -o restored/ --format png --skip-existing --compare",
         "restorekit restore blurred.png -o sharp.png --with core/wiener --psf psf.npy",
         "restorekit restore holes.png -o whole.png --with core/biharmonic-inpaint --mask mask.png",
+        "restorekit restore damaged/ -o whole/ --with core/biharmonic-inpaint --mask masks/",
         "restorekit restore photo.jpg -o restored.png --with runs/my-model/model.safetensors --device cuda",
         "restorekit restore photo.jpg -o restored.png --with hf://owner/name/model.safetensors",
         "restorekit restore photo.jpg -o restored.png --with https://example.org/model.safetensors#sha256=DIGEST",
@@ -141,7 +142,12 @@ def _a_format(ctx: click.Context, param: click.Parameter, value: str | None) -> 
 )
 @set_option
 @click.option("--psf", metavar="FILE", type=PATH, help="Blur kernel: .npy, or a picture of it.")
-@click.option("--mask", metavar="FILE", type=PATH, help="Damaged area: a picture, white = missing.")
+@click.option(
+    "--mask",
+    metavar="FILE|DIR",
+    type=PATH,
+    help="Damaged area: a picture, white = missing; or a folder of them, each named as its picture.",
+)
 @click.option(
     "--reference", metavar="FILE", type=PATH, multiple=True, help="A picture that guides the restoration, such as a style. May be repeated."
 )

@@ -561,6 +561,14 @@ def test_a_mask_is_white_where_missing(tmp_path: Path) -> None:
         photos.read_mask(tmp_path / "in.png", (10, 20))
 
 
+def test_a_mask_in_grey_is_refused_and_a_black_one_is_empty(tmp_path: Path) -> None:
+    assert not photos.read_mask(saved(tmp_path, np.zeros((5, 6), np.uint8))).any()
+    red = np.zeros((5, 6, 3), np.uint8)
+    red[2:4, 2:4, 0] = 255
+    with pytest.raises(ImageError, match="the brightest has 85; draw what is missing in white"):
+        photos.read_mask(saved(tmp_path, red))
+
+
 @pytest.mark.parametrize("shape", [(1, 1), (5, 7), (4, 6), (1, 5, 4)])
 def test_a_kernel_is_normalised_odd_and_keeps_its_centre(tmp_path: Path, shape: tuple[int, ...]) -> None:
     kernel = rng.random(shape)

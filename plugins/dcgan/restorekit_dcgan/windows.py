@@ -13,6 +13,9 @@ from restorekit import UserError
 
 Mask = NDArray[np.bool_]
 
+LONG = 2
+"""Holes longer than so many times their thickness are taken piece by piece; others, such as round ones, as a whole."""
+
 
 @dataclass(frozen=True)
 class Window:
@@ -69,23 +72,21 @@ def around(hole: Mask, side: int, share: float) -> list[Window]:
         box = boxes[part - 1]
         extent = max(box[0].stop - box[0].start, box[1].stop - box[1].start)
         thickness = 2 * int(depth[box][parts[box] == part].max())
-        wanted = max(side, math.ceil(min(extent, thickness) / share))
+        compact = extent <= LONG * thickness
+        wanted = max(side, math.ceil((extent if compact else thickness) / share))
         size = min(wanted, height, width)
+        margin = int(size * (1 - share) / 2)
         if extent <= share * size:
-            centre = (box[0].start + box[0].stop) // 2, (box[1].start + box[1].stop) // 2
-        else:  # the first pixel that is left is in the upper left corner of what the window may own
-            inside = int(share * size / 2) - 1
-            centre = row + inside, column + inside
-        top, left = (min(max(0, c - size // 2), whole - size) for c, whole in zip(centre, (height, width), strict=True))
+            wished = ((box[0].start + box[0].stop - size) // 2, (box[1].start + box[1].stop - size) // 2)
+        else:  # no row above this one has anything left
+            wished = (row - margin, _fullest(left_over[row : row + size - 2 * margin], size - 2 * margin, column) - margin)
+        top, left = (min(max(0, start), whole - size) for start, whole in zip(wished, (height, width), strict=True))
         here = slice(top, top + size), slice(left, left + size)
         own = np.zeros((size, size), bool)
-        margin = int(size * (1 - share) / 2)
         # At the picture's border there is no margin to keep.
         first = [0 if start == 0 else margin for start in (top, left)]
         last = [size if start + size == whole else size - margin for start, whole in zip((top, left), (height, width), strict=True)]
         own[first[0] : last[0], first[1] : last[1]] = left_over[here][first[0] : last[0], first[1] : last[1]]
-        if not own.any():
-            own[row - top, column - left] = True
         if hole[here].all():
             across, down = box[1].stop - box[1].start, box[0].stop - box[0].start
             raise UserError(
@@ -95,6 +96,15 @@ def around(hole: Mask, side: int, share: float) -> list[Window]:
         left_over[here] &= ~own
         found.append(Window(top, left, size, own))
     return found
+
+
+def _fullest(rows: Mask, width: int, column: int) -> int:
+    """First of as many columns as `width`, `column` among them, in which most is left of these rows; the middle one of several."""
+    many = np.concatenate([[0], rows.sum(0).cumsum()])
+    starts = np.arange(max(0, column - width + 1), column + 1)
+    held = many[np.minimum(starts + width, len(many) - 1)] - many[starts]
+    best = starts[held == held.max()]
+    return int(best[len(best) // 2])
 
 
 def _depth(hole: Mask) -> NDArray[np.int_]:

@@ -25,6 +25,12 @@ def hole_of(height: int, width: int, *place: int) -> np.ndarray:
     return hole
 
 
+def ellipse(height: int, width: int, down: float, across: float, slant: float = 0.0) -> np.ndarray:
+    """In the middle, by its half axes; a slant of one leans it to the upper right."""
+    y, x = np.mgrid[:height, :width] - np.array([height // 2, width // 2])[:, None, None]
+    return np.asarray(((y + slant * x) / down) ** 2 + (x / across) ** 2 <= 1)
+
+
 def test_blending_a_brighter_copy_gives_the_picture_back() -> None:
     """The gradients are right and the border is, so the brightness of the guide must not matter."""
     picture = np.random.default_rng(0).random((20, 30, 3))
@@ -52,8 +58,11 @@ def test_blending_a_flat_guide_is_the_membrane() -> None:
         hole_of(25, 25, 6, 19, 6, 19),  # the picture is smaller than the generator's
         np.random.default_rng(0).random((90, 120)) < 0.2,
         hole_of(64, 64, 0, 10, 0, 10) | hole_of(64, 64, 60, 64, 50, 64),
+        ellipse(90, 90, 20, 20),
+        ellipse(120, 120, 6, 55, 0.9),
+        ellipse(50, 200, 24, 90),  # nearly as high as the picture, and longer
     ],
-    ids=["centre", "thick", "thin", "small", "pixels", "corners"],
+    ids=["centre", "thick", "thin", "small", "pixels", "corners", "round", "slanting", "wide"],
 )
 def test_windows_own_every_missing_pixel_once(hole: np.ndarray) -> None:
     owned = np.zeros(hole.shape, int)
@@ -71,6 +80,16 @@ def test_a_hole_keeps_room_around_it() -> None:
     (window,) = around(hole_of(200, 200, 90, 100, 90, 100), 28, 0.6)
     assert window.side == 28
     assert len(around(hole_of(80, 200, 38, 42, 0, 200), 28, 0.6)) < 20
+
+
+def test_a_round_hole_is_one_and_a_stroke_few() -> None:
+    """What is filled from several windows shows where they meet."""
+    for radius in (8, 15, 30, 60):
+        assert len(around(ellipse(200, 200, radius, radius), 28, 0.6)) == 1
+    for slant in (0, 0.9, -0.9):
+        stroke = ellipse(200, 200, 5, 90, slant)
+        # A window owns 18 rows and columns, of which a slanting stroke of this thickness fills nearly two.
+        assert len(around(stroke, 28, 0.6)) <= 2 * max(np.ptp(axis) + 1 for axis in np.nonzero(stroke)) / 18
 
 
 def test_thick_parts_are_taken_whole_and_thin_ones_left() -> None:

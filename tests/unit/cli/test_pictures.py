@@ -14,7 +14,7 @@ import torch
 from PIL import Image
 
 import restorekit as rk
-from restorekit import config, discovery
+from restorekit import config, discovery, treatment
 from restorekit.registries import Registry
 
 Run = Callable[..., Any]
@@ -287,6 +287,42 @@ def test_psf_mask_and_reference_reach_the_method(run: Run, photo: Path, tmp_path
     assert run("restore", photo, "-o", tmp_path / "out.png", "--with", "test/guided", *files).code == 0
     assert (pixels(tmp_path / "out.png")[:, :50] == 85).all()  # 2 / 6 of 255
     assert (pixels(tmp_path / "out.png")[:, 50:] == 102).all()
+
+
+def test_each_picture_gets_the_mask_of_its_name(run: Run, photo: Path, tmp_path: Path) -> None:
+    """`test/guided` makes 102 of what is missing."""
+    np.save(tmp_path / "k.npy", np.ones((1, 1)))
+    Image.new("RGB", (7, 5), (51, 102, 153)).save(tmp_path / "style.png")
+    for folder in ("many/deep", "masks"):
+        (tmp_path / folder).mkdir(parents=True)
+    for name, across in (("a.png", 20), ("deep/b.png", 70)):
+        (tmp_path / "many" / name).write_bytes(photo.read_bytes())
+        area = np.zeros((90, 100), np.uint8)
+        area[:, across:] = 255
+        Image.fromarray(area).save((tmp_path / "masks" / name.rpartition("/")[2]).with_suffix(".bmp"))
+    (tmp_path / "many" / "c.png").write_bytes(photo.read_bytes())
+    files = ["--psf", tmp_path / "k.npy", "--mask", tmp_path / "masks", "--reference", tmp_path / "style.png"]
+    shown = run("restore", tmp_path / "many", "-o", tmp_path / "out", "--with", "test/guided", *files)
+    assert shown.code == 2
+    assert "holds no mask of this name; expected c" in shown.err
+    for name, across in (("a.png", 20), ("deep/b.png", 70)):
+        made = pixels(tmp_path / "out" / name)
+        assert (made[:, across:] == 102).all()
+        assert not (made[:, :across] == 102).all()
+    Image.new("L", (100, 90)).save(tmp_path / "masks" / "b.png")
+    shown = run("restore", tmp_path / "many", "-o", tmp_path / "again", "--with", "test/guided", *files)
+    assert (shown.code, "masks of the same picture" in shown.err) == (2, True)
+
+
+def test_the_seed_is_that_of_methods_which_have_one(tmp_path: Path) -> None:
+    (tmp_path / "method.yaml").write_text("part: core/unsupervised-wiener\nseed: 5\n")
+    for name, options, seed in (
+        ("core/unsupervised-wiener", {}, 7),
+        ("core/unsupervised-wiener", {"seed": 3}, 3),
+        (str(tmp_path / "method.yaml"), {}, 5),
+    ):
+        method = treatment.prepare(name, options, seed=7).method
+        assert (method.options["seed"], vars(method.restorer)["seed"]) == (seed, seed)
 
 
 def test_settings_reach_the_method(run: Run, photo: Path, tmp_path: Path) -> None:
