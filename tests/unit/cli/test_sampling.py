@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -85,6 +86,16 @@ def test_interpolation_begins_and_ends_with_the_pictures_of_the_grid(faces: Path
         found, wanted = (pixels(tmp_path / name).astype(int) for name in (f"way/00000{here}.png", f"all/00000{there}.png"))
         np.testing.assert_allclose(found, wanted, atol=1)
     assert (pixels(tmp_path / "way/000003.png") != pixels(tmp_path / "way/000001.png")).any()
+
+
+def test_the_examples_interpolate_between_pictures_of_the_grid_before(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["sample", "--help"]) == 0
+    readme = Path(__file__).parents[3] / "plugins/dcgan/README.md"
+    for text in (capsys.readouterr().out, readme.read_text(encoding="utf-8")):
+        grid, way = (re.search(rf"restorekit sample .*{option}.*", text) for option in ("grid.png", "--interpolate"))
+        assert grid is not None
+        assert way is not None
+        assert re.findall(r"--seed \d+", grid[0]) == re.findall(r"--seed \d+", way[0]) != []
 
 
 def test_all_pictures_of_an_interpolation_are_of_one_class(classes: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
