@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -234,6 +235,8 @@ def restore(
     is then 2. While a method iterates, Ctrl-C keeps the best picture so far. Of clips each frame is
     restored as a photograph would be, and sound and subtitles are copied.
     """
+    if math.isnan(strength):
+        raise UserError("--strength nan: expected a number from 0 to 1")
     planned = batch.plan(sources, out, suffix=None if form is None else f".{form}", clips=True)
     clips.refuse(planned, {"--save-every": save_every, "--animation": animation})
     jobs = batch.settle_existing(planned, skip=skip_existing, overwrite=overwrite)
