@@ -194,7 +194,7 @@ def inputs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     mask = np.zeros((80, 96), np.uint8)
     mask[20:24] = 255
     Image.fromarray(mask).save(folder / "mask.png")
-    picture(folder / "damaged" / "1.jpg", "chelsea")
+    picture(folder / "scratched" / "1.jpg", "chelsea")
     (folder / "masks").mkdir()
     Image.fromarray(mask).save(folder / "masks" / "1.png")
     np.save(folder / "psf.npy", np.full((3, 3), 1 / 9, np.float32))
