@@ -179,7 +179,7 @@ def test_a_constant_image_stays_constant(seed, value, length):
     for part in (CameraShake(length=length), MotionBlur(length=length), GaussianBlur(sigma=length / 10), Defocus(radius=length / 4)):
         image = torch.full((2, 3, 32, 40), value)
         result = part.apply(image, part.sample(2, (3, 32, 40), rng(seed))).image
-        np.testing.assert_allclose(result, value, atol=1e-6)
+        np.testing.assert_allclose(result, value, atol=5e-6)  # kernels of a thousand weights in single precision
 
 
 @settings(max_examples=25, deadline=None)

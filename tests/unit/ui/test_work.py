@@ -145,9 +145,9 @@ def bomb() -> bytes:
     return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + chunk(b"IDAT", zlib.compress(bytes(10_000))) + chunk(b"IEND", b"")
 
 
-def saved(form: str, size: tuple[int, int] = (8, 8), **more: Any) -> bytes:
+def saved(form: str, size: tuple[int, int] = (8, 8), colour: str = "red", **more: Any) -> bytes:
     stream = io.BytesIO()
-    Image.new("RGB", size, "red").save(stream, form, **more)
+    Image.new("RGB", size, colour).save(stream, form, **more)
     return stream.getvalue()
 
 
@@ -190,7 +190,8 @@ def test_hostile_pictures_are_refused_in_words_that_name_the_person_s_file(
         ("psf", "core/wiener", "psf.npy", b"x", "psf.npy: not a whole NumPy file"),
         ("psf", "core/wiener", "psf.npy", pickle.dumps([1]), "psf.npy: not a whole NumPy file"),
         ("psf", "core/wiener", "psf.png", saved("PNG", (2000, 600)), "psf.png: 2000×600 pixels"),
-        ("mask", "core/biharmonic-inpaint", "m.png", saved("PNG"), "the mask is 8×8, the image 80×64"),
+        ("mask", "core/biharmonic-inpaint", "m.png", saved("PNG", colour="white"), "the mask is 8×8, the image 80×64"),
+        ("mask", "core/biharmonic-inpaint", "m.png", saved("PNG"), "m.png: marks nothing"),
         ("mask", "core/biharmonic-inpaint", "m.png", bomb(), "m.png: "),
         ("references", "style/gatys", "r.png", saved("PNG", (2000, 600)), "r.png: 2000×600 pixels"),
         ("model", forms.OWN_MODEL, "m.pth", pickle.dumps([1]), "m.pth: a model file ends in .safetensors"),
