@@ -28,13 +28,17 @@ API = "/gradio_api"
 UPLOAD = f"{API}/upload"
 FILE = f"{API}/file="
 JOIN = f"{API}/queue/join"
+RUN = f"{API}/run/predict"
+ASK = (JOIN, RUN)
+"""To compute something, after the others or at once; for the latter Gradio takes only what the page says needs no queue."""
+
 RESULT = "/picture/"
 
 GET = re.compile(
     rf"/|/(assets|static)/.*|/theme\.css|/favicon\.ico|/manifest\.json|/robots\.txt|{RESULT}.*"
     rf"|{API}/(upload_progress|queue/data|heartbeat/[\w-]+|app_id)|{FILE}.*"
 )
-POST = re.compile(rf"{UPLOAD}|{JOIN}|{API}/(cancel|reset)")
+POST = re.compile(rf"{UPLOAD}|{JOIN}|{RUN}|{API}/(cancel|reset)")
 """Paths that the page asks for; anything else is not found."""
 
 TALK = 1 << 20
@@ -138,7 +142,7 @@ class Guard:
             return message
 
         read: Receive = limited
-        if scope["path"] == JOIN:
+        if scope["path"] in ASK:
             body = await _whole(limited)
             if answer.replaced is None and not self._own(visitor, body):
                 answer.replaced = 403, "no file of yours"
@@ -176,7 +180,7 @@ class Guard:
             return 403, "no file of yours"
         if method == "POST" and visitor is None:
             return 403, "load the page again: it was started anew meanwhile, or your browser keeps no cookies"
-        if path in (UPLOAD, JOIN) or (path == "/" and visitor is None):
+        if path in (UPLOAD, *ASK) or (path == "/" and visitor is None):
             wait = self._wait(str((scope.get("client") or ("",))[0]))
             if wait > 0:
                 return 429, f"too many requests from you within a minute; wait {wait:.0f} seconds"
@@ -220,7 +224,7 @@ class _Answer:
     """What is sent back: with our headers, the cookie, and perhaps something else than what the page says."""
 
     def __init__(self, send: Send, cookie: str, visitor: str, path: str) -> None:
-        self._send, self._private, self._asks = send, path.startswith((FILE, RESULT)), path == JOIN
+        self._send, self._private, self._asks = send, path.startswith((FILE, RESULT)), path in ASK
         self._cookie = f"{cookie}={visitor}; Path=/; HttpOnly; SameSite=Strict" if cookie else ""
         self.learn: Callable[[bytes], None] | None = None
         self._body = bytearray()
@@ -248,7 +252,7 @@ class _Answer:
     async def say(self, status: int, words: str) -> None:
         """Answer with a line of text; inside JSON where the page's script reads it as such."""
         self.replaced = None
-        body = (json.dumps({"detail": words}) if self._asks else words).encode()
+        body = (json.dumps({"detail": words, "error": words}) if self._asks else words).encode()
         form = b"application/json" if self._asks else b"text/plain; charset=utf-8"
         headers = [(b"content-type", form), (b"content-length", str(len(body)).encode())]
         await self({"type": "http.response.start", "status": status, "headers": headers})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +21,9 @@ from restorekit.ui.store import Store
 from restorekit.ui.work import Rules, Upload, Wish
 
 LONGEST_NAME = 200
+
+LOOKS = threading.BoundedSemaphore(2)
+"""Uploads that are opened at a time; each takes the memory of its pixels."""
 
 log = logging.getLogger(__name__)
 
@@ -79,7 +83,7 @@ def build(desk: Desk) -> gr.Blocks:
             with gr.Column(scale=5, min_width=320):
                 view = gr.HTML(look.EMPTY, elem_id="rk-view")
         _events(desk, controls, view, example, go, stop)
-    blocks.queue(max_size=desk.queue, default_concurrency_limit=1)
+    blocks.queue(max_size=desk.queue, default_concurrency_limit=1, api_open=False)
     return blocks
 
 
@@ -180,15 +184,18 @@ def _events(desk: Desk, controls: Controls, view: gr.HTML, example: gr.Button, g
     def stopped(request: gr.Request) -> None:
         desk.store.stop(_visitor(desk, request)).set()
 
-    quiet: dict[str, Any] = {"api_visibility": "private", "preprocess": False}
-    controls.method.change(chosen, controls.method, [*seconds, *controls.groups.values()], show_progress="hidden", **quiet)
-    controls.picture.upload(looked, controls.picture, view, concurrency_limit=2, **quiet)
-    controls.picture.clear(lambda: look.EMPTY, None, view, show_progress="hidden", **quiet)
-    example.click(suggested, None, [controls.picture, view], **quiet)
-    shown = go.click(stoppable, controls.method, stop, show_progress="hidden", **quiet)
-    done = shown.then(restored, controls.inputs(), view, concurrency_id="restore", scroll_to_output=True, **quiet)
-    done.then(lambda: gr.update(visible=False), None, stop, show_progress="hidden", **quiet)
-    stop.click(stopped, None, None, show_progress="hidden", **quiet)
+    # The restoration alone waits in the queue. Gradio's page closes the stream of the queue's messages when the last event is
+    # through, and one that joins at that moment is never heard of again: Restore, pressed while the upload is shown, did nothing.
+    shut: dict[str, Any] = {"api_visibility": "private", "preprocess": False}
+    quick: dict[str, Any] = {**shut, "queue": False}
+    controls.method.change(chosen, controls.method, [*seconds, *controls.groups.values()], show_progress="hidden", **quick)
+    controls.picture.upload(looked, controls.picture, view, **quick)
+    controls.picture.clear(lambda: look.EMPTY, None, view, show_progress="hidden", **quick)
+    example.click(suggested, None, [controls.picture, view], **quick)
+    shown = go.click(stoppable, controls.method, stop, show_progress="hidden", **quick)
+    done = shown.then(restored, controls.inputs(), view, scroll_to_output=True, **shut)
+    done.then(lambda: gr.update(visible=False), None, stop, show_progress="hidden", **quick)
+    stop.click(stopped, None, None, show_progress="hidden", **quick)
 
 
 def _visitor(desk: Desk, request: gr.Request) -> str:
@@ -208,7 +215,8 @@ def _shown(work_: Any) -> str:
 def _look(desk: Desk, visitor: str, picture: Any) -> str:
     upload = _upload(desk, visitor, picture)
     token, folder = desk.store.place(visitor)
-    file, size, facts = work.look(upload, folder, desk.rules)
+    with LOOKS:
+        file, size, facts = work.look(upload, folder, desk.rules)
     return look.picture(f"{RESULT}{token}/{file.name}", size, upload.name, facts)
 
 

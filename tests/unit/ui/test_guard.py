@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from restorekit.ui import guard as guards
-from restorekit.ui.guard import FILE, JOIN, RESULT, UPLOAD, Guard, Limits
+from restorekit.ui.guard import ASK, FILE, JOIN, RESULT, UPLOAD, Guard, Limits
 from restorekit.ui.store import Store
 
 HOST = "127.0.0.1:7860"
@@ -105,7 +105,8 @@ def test_the_page_and_what_it_needs_are_let_through(visitor: Visitor, page: Page
     [
         "/gradio_api/proxy=https://example.org/",
         "/gradio_api/info",
-        "/gradio_api/run/predict",
+        "/gradio_api/run/restored",
+        "/gradio_api/api/predict",
         "/gradio_api/call/restored",
         "/gradio_api/component_server",
         "/gradio_api/openapi.json",
@@ -150,16 +151,18 @@ def test_files_are_for_who_brought_them(guard: Guard, visitor: Visitor, page: Pa
         "not JSON",
     ],
 )
-def test_a_request_names_own_files_only(visitor: Visitor, page: Page, data: Any) -> None:
+@pytest.mark.parametrize("way", ASK)
+def test_a_request_names_own_files_only(visitor: Visitor, page: Page, data: Any, way: str) -> None:
     before = len(page.asked)
     body = data.encode() if isinstance(data, str) else json.dumps(data).encode()
-    assert visitor.ask(JOIN, "POST", body)[:2] == (403, '{"detail": "no file of yours"}')
+    status, words, _ = visitor.ask(way, "POST", body)
+    assert (status, json.loads(words)) == (403, {"detail": "no file of yours", "error": "no file of yours"})  # the page shows either
     assert len(page.asked) == before
     page.uploads = ["/tmp/own.png"]
     visitor.ask(UPLOAD, "POST", b"x")
     own = json.dumps({"data": [{"path": "/tmp/own.png", "url": "http://127.0.0.1/whatever"}, 3, None] * 30}).encode()
-    assert visitor.ask(JOIN, "POST", own)[0] == 200
-    assert page.asked[-1] == (JOIN, own)
+    assert visitor.ask(way, "POST", own)[0] == 200
+    assert page.asked[-1] == (way, own)
 
 
 def test_a_deeply_nested_request_is_refused(visitor: Visitor) -> None:
@@ -172,27 +175,30 @@ def test_what_is_too_large_is_cut_off(visitor: Visitor, page: Page, told: bool, 
     monkeypatch.setattr(guards, "TALK", 500)
     before = len(page.asked)
     assert visitor.ask(UPLOAD, "POST", b"x" * 1101, told)[0] == 413
-    assert visitor.ask(JOIN, "POST", b'{"a": "' + b"x" * 500 + b'"}', told)[0] == 413
+    for way in ASK:
+        assert visitor.ask(way, "POST", b'{"a": "' + b"x" * 500 + b'"}', told)[0] == 413
     assert len(page.asked) == before
     assert visitor.ask(UPLOAD, "POST", b"x" * 1100, told)[0] == 200
 
 
-def test_only_so_many_a_minute_for_each_client(guard: Guard, visitor: Visitor, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("way", [UPLOAD, *ASK])
+def test_only_so_many_a_minute_for_each_client(guard: Guard, visitor: Visitor, monkeypatch: pytest.MonkeyPatch, way: str) -> None:
     now = [100.0]
     monkeypatch.setattr(guards.time, "monotonic", lambda: now[0])
     guard._asked.clear()
     for _ in range(5):
-        assert visitor.ask(UPLOAD, "POST", b"x")[0] == 200
-    status, words, _ = visitor.ask(UPLOAD, "POST", b"x")
-    assert (status, words) == (429, "too many requests from you within a minute; wait 60 seconds")
+        assert visitor.ask(way, "POST", b"[]")[0] == 200
+    status, words, _ = visitor.ask(way, "POST", b"[]")
+    assert status == 429
+    assert "too many requests from you within a minute; wait 60 seconds" in words
     fresh = Visitor(guard)
     assert fresh.ask("/")[0] == 429  # nor by throwing the cookie away
     other = Visitor(guard, "127.0.0.9")
     other.ask("/")
-    assert other.ask(UPLOAD, "POST", b"x")[0] == 200
+    assert other.ask(way, "POST", b"[]")[0] == 200
     assert visitor.ask("/")[0] == 200
     now[0] += 61
-    assert visitor.ask(UPLOAD, "POST", b"x")[0] == 200
+    assert visitor.ask(way, "POST", b"[]")[0] == 200
 
 
 @pytest.mark.parametrize("headers", [{"host": "evil.example:7860"}, {"origin": "http://evil.example"}, {"origin": "null"}, {"host": ""}])
@@ -212,7 +218,8 @@ def test_who_has_not_loaded_the_page_can_do_nothing(guard: Guard, page: Page) ->
     assert Visitor(guard).ask(UPLOAD, "POST", b"x")[0] == 403
     made_up = Visitor(guard)
     made_up.cookie = f"{LIMITS.cookie}=made-up"
-    assert made_up.ask(JOIN, "POST", b"{}")[0] == 403
+    for way in ASK:
+        assert made_up.ask(way, "POST", b"{}")[0] == 403
     assert page.asked == []
 
 
