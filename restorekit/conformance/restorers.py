@@ -11,13 +11,13 @@ from restorekit.conformance.probes import degraded
 from restorekit.conformance.subject import Check, Failed, Skipped, Subject
 from restorekit.errors import ImageError
 from restorekit.images import Degraded, floats, whole_numbers
-from restorekit.interfaces import Restorer
+from restorekit.interfaces import Iteration, Restorer
 
 TOLERANCE = 1e-6
 
 
-def _known(restorer: Restorer) -> Degraded:
-    given = degraded()
+def _known(restorer: Restorer, n: int = 2) -> Degraded:
+    given = degraded(n)
     unknown = set(restorer.uses) - {"mask", "reference", "references", *given.params}
     if unknown:
         raise Skipped(f"reads {', '.join(sorted(unknown))}, which the kit cannot make")
@@ -143,6 +143,39 @@ def whole_numbers_give_the_same(subject: Subject) -> None:
         raise Failed(f"another result, of type {made.dtype}", advice)
 
 
+def steps_are_reported(subject: Subject) -> None:
+    """One that declares ``iterative`` reports its steps in order, shows pictures of them, and stops where the listener says no."""
+    restorer: Restorer = subject.build()
+    if not restorer.iterative:
+        raise Skipped("declares iterative = False")
+    given = _known(restorer, 1).only(restorer.uses)
+    unheard = restorer.restore(given)
+    seen: list[Iteration] = []
+    shapes = set()
+
+    def listener(progress: Iteration) -> bool:
+        seen.append(progress)
+        shapes.add(tuple(progress.picture().shape))
+        return True
+
+    restorer.listener = listener
+    heard = restorer.restore(given)
+    steps = [progress.step for progress in seen]
+    if not seen:
+        raise Failed("no step was reported", "call self.report after each step, or set iterative = False")
+    if steps != sorted(set(steps)) or steps[0] < 1 or any(progress.steps < steps[-1] for progress in seen):
+        raise Failed(f"steps {steps[:8]} of {seen[0].steps}", "count from 1 through the whole work; steps is the most there will be")
+    if shapes != {tuple(heard.shape)}:
+        raise Failed(f"pictures of {sorted(shapes)}; expected {tuple(heard.shape)}", "picture makes the whole image at its full size")
+    if not torch.allclose(heard, unheard, atol=TOLERANCE):
+        raise Failed("the result is another one when somebody listens", "make the picture from a copy")
+    steps.clear()
+    restorer.listener = lambda progress: steps.append(progress.step) or False
+    stopped = restorer.restore(given)
+    if len(steps) > 1 or stopped.shape != heard.shape:
+        raise Failed(f"{len(steps)} steps reported though the listener said no", "stop where self.report returns False")
+
+
 RESTORER: tuple[Check, ...] = (
     result_is_an_image,
     input_is_not_modified,
@@ -151,4 +184,5 @@ RESTORER: tuple[Check, ...] = (
     uses_everything_declared,
     needs_are_explained,
     whole_numbers_give_the_same,
+    steps_are_reported,
 )

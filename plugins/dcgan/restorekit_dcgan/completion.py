@@ -6,7 +6,8 @@ Yeh et al., "Semantic image inpainting with deep generative models", CVPR 2017, 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from importlib.resources import files
 from pathlib import Path
 from typing import Annotated, Any, Self
@@ -20,7 +21,7 @@ from torch import Tensor
 import restorekit as rk
 from restorekit import UserError
 from restorekit.images import Degraded
-from restorekit.interfaces import Critic, Restorer
+from restorekit.interfaces import Critic, Iteration, Restorer
 from restorekit_dcgan.blending import blended
 from restorekit_dcgan.windows import Window, around, thick
 
@@ -71,6 +72,7 @@ class Completion(Restorer):
     """
 
     uses = frozenset({"mask"})
+    iterative = True
 
     def __init__(
         self,
@@ -133,12 +135,7 @@ class Completion(Restorer):
         image, holes = self._thin_filled(image, holes)
         tasks = [(number, window) for number, hole in enumerate(holes) for window in around(hole, self.side, self.share)]
         pictures = self._search(image, holes, tasks) if tasks else []
-        return torch.stack(
-            [
-                self._filled(image[n], holes[n], [(w, p) for (i, w), p in zip(tasks, pictures, strict=True) if i == n])
-                for n in range(len(image))
-            ]
-        )
+        return torch.cat([self._filled(image, holes, tasks, pictures, number) for number in range(len(image))])
 
     def _thin_filled(self, image: Tensor, holes: Any) -> tuple[Tensor, Any]:
         """The images without their thin holes, and what is still missing ``(N, H, W)``."""
@@ -164,9 +161,27 @@ class Completion(Restorer):
             known.append((_resized(there, self.side) > 0.99).float())
         wanted, there = torch.stack(shown), torch.stack(known)
         some = max(1, (ON_PROCESSOR if image.device.type == "cpu" else AT_ONCE) // self.restarts)
-        return [p for start in range(0, len(tasks), some) for p in self._best(wanted[start : start + some], there[start : start + some])]
+        groups = [slice(start, start + some) for start in range(0, len(tasks), some)]
+        # Without gradients until their turn comes, so that what is blended in is smooth.
+        found = [torch.full((channels, self.side, self.side), 0.5, device=image.device)] * len(tasks)
+        total = len(groups) * self.steps
+        for before, group in enumerate(groups):
+            for step, (loss, best) in enumerate(self._descent(wanted[group], there[group]), before * self.steps + 1):
+                seen = partial(self._so_far, image, holes, tasks, found, group, best)
+                if not self.report(Iteration(step, total, {"loss": loss}, seen)):
+                    found[group] = best()
+                    return found
+            found[group] = best()
+        return found
 
-    def _best(self, wanted: Tensor, known: Tensor) -> Iterator[Tensor]:
+    def _so_far(
+        self, image: Tensor, holes: Any, tasks: list[tuple[int, Window]], found: list[Tensor], group: slice, best: Callable[[], Tensor]
+    ) -> Tensor:
+        """The first image ``(1, C, H, W)`` while the windows of `group` are searched."""
+        return self._filled(image, holes, tasks, [*found[: group.start], *best(), *found[group.stop :]], 0)
+
+    def _descent(self, wanted: Tensor, known: Tensor) -> Iterator[tuple[float, Callable[[], Tensor]]]:
+        """After each step the loss, the mean over windows of their best codes', and what makes their pictures ``(n, C, side, side)``."""
         generator, critic = self.model.generator, self.model.critic
         count, device = len(wanted), wanted.device
         given = self._labels(count * self.restarts, device)
@@ -181,6 +196,13 @@ class Completion(Restorer):
         target = wanted.repeat_interleave(self.restarts, 0)
         speed = torch.zeros_like(codes)
         losses, left = torch.zeros(len(codes), device=device), self.restarts
+
+        def best() -> Tensor:
+            with torch.no_grad():
+                least = _least(self._losses(codes, target, weight, given, critic), count, 1)
+                made = generator.decode(codes[least], None if given is None else given[least])
+            return (made[-1] if isinstance(made, tuple) else made).float().clamp(0, 1)
+
         for step in range(self.steps):
             if step and step in (self.steps // 4, self.steps // 2):
                 left = math.ceil(left / 2)
@@ -195,11 +217,7 @@ class Completion(Restorer):
             rate = self.rate * (1 + math.cos(math.pi * step / self.steps)) / 2
             speed = self.momentum * speed - (1 - self.momentum) * rate * deviation * gradient / length
             codes = torch.clamp(codes.detach() + speed, mean - self.clip * deviation, mean + self.clip * deviation)
-        with torch.no_grad():
-            losses = self._losses(codes, target, weight, given, critic)
-            best = _least(losses, count, 1)
-            made = generator.decode(codes[best], None if given is None else given[best])
-        yield from (made[-1] if isinstance(made, tuple) else made).float().clamp(0, 1)
+            yield float(losses.detach().view(count, -1).amin(1).mean()), best
 
     def _losses(self, codes: Tensor, target: Tensor, weight: Tensor, given: Tensor | None, critic: Critic | None) -> Tensor:
         """For each code ``(n,)``: the weighted difference from what is known, and what the critic thinks of the picture."""
@@ -218,11 +236,11 @@ class Completion(Restorer):
         chosen = torch.arange(count) % self.restarts % classes if self.label is None else torch.full((count,), self.label)
         return chosen.to(device)
 
-    def _filled(self, image: Tensor, hole: Any, pieces: list[tuple[Window, Tensor]]) -> Tensor:
-        """One image ``(C, H, W)`` with the pictures of its windows put in."""
-        pixels = _pixels(image)
+    def _filled(self, image: Tensor, holes: Any, tasks: list[tuple[int, Window]], pictures: list[Tensor], number: int) -> Tensor:
+        """One of the images ``(1, C, H, W)`` with the pictures of its windows put in."""
+        pixels, hole = _pixels(image[number]), holes[number]
         guide = pixels.copy()
-        for window, picture in pieces:
+        for window, picture in [(window, p) for (n, window), p in zip(tasks, pictures, strict=True) if n == number]:
             made = _pixels(_resized(picture, window.side).clamp(0, 1))
             if made.shape[2] > pixels.shape[2]:
                 made = made.mean(2, keepdims=True)
@@ -232,7 +250,7 @@ class Completion(Restorer):
                     taken = taken | (np.roll(window.own, by, axis) & ~hole[window.place])
             guide[window.place] = np.where(taken[:, :, None], made, guide[window.place])
         filled = blended(pixels, guide, hole) if self.blend else guide
-        return torch.from_numpy(filled.clip(0, 1)).permute(2, 0, 1).to(image)
+        return torch.from_numpy(filled.clip(0, 1)).permute(2, 0, 1)[None].to(image)
 
 
 def _least(losses: Tensor, holes: int, many: int) -> Tensor:

@@ -108,7 +108,7 @@ def test_thin_holes_are_filled_smoothly_and_cost_no_search(blobs: Any) -> None:
     damaged = Degraded(truth * (1 - mask), mask)
     biharmonic = rk.registry().create("restorer", "core/biharmonic-inpaint").restore(damaged)
     completion = blobs(restarts=2, steps=2)
-    completion._best = None
+    completion._descent = None
     torch.testing.assert_close(completion.restore(damaged), biharmonic, atol=1e-6, rtol=0)
     thick_too = mask.clone()
     thick_too[..., 14:30, 10:30] = 1  # three rows below, where a smooth fill of the line looks at two
@@ -210,6 +210,34 @@ def test_a_hole_is_filled_the_same_whatever_else_there_is(tmp_path: Path) -> Non
     alone = completion.restore(Degraded(image[1:2], mask[1:2]))
     torch.testing.assert_close(together[1:2], alone, atol=1e-4, rtol=0)
     assert torch.equal(together * (1 - mask), image * (1 - mask))
+
+
+def test_the_search_can_be_watched_and_stopped(blobs: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two holes, one after the other: the second is flat until its turn comes."""
+    monkeypatch.setattr("restorekit_dcgan.completion.ON_PROCESSOR", 16)
+    truth = Blobs()(torch.tensor([[0.3, -0.2, 0.5]])).detach().repeat(1, 1, 1, 2)
+    mask = torch.zeros(1, 1, 32, 64)
+    mask[..., 10:22, 10:22] = mask[..., 10:22, 42:54] = 1
+    damaged = Degraded(truth * (1 - mask), mask)
+    completion = blobs(restarts=16, steps=30, prior=0.0, blend=False)
+    seen: list[tuple[int, int, float, Tensor]] = []
+
+    def listener(progress: Any) -> bool:
+        seen.append((progress.step, progress.steps, progress.terms["loss"], progress.picture()))
+        return len(seen) < 40
+
+    completion.listener = listener
+    stopped = completion.restore(damaged)
+    assert [(step, steps) for step, steps, _, _ in seen] == [(step, 60) for step in range(1, 41)]
+    assert torch.equal(seen[-1][3], stopped)
+    first, second = (..., slice(32)), (..., slice(32, 64))
+    assert seen[29][2] < 0.6 * seen[0][2]
+    assert torch.equal(seen[5][3][second], torch.where(mask[second] > 0, 0.5, truth[second]))
+    completion.listener = None
+    whole = completion.restore(damaged)
+    assert torch.equal(stopped[first], whole[first])
+    assert not torch.equal(stopped[second], whole[second])
+    assert torch.equal(stopped * (1 - mask), damaged.image)
 
 
 def test_grey_generators_fill_colour_pictures(blobs: Any) -> None:

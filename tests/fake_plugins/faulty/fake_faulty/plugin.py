@@ -203,5 +203,11 @@ def _degradations_and_scores() -> Iterator[Part]:
         ("needs-are-explained", "BareKey"),
         ("whole-numbers-give-the-same", "TakesLevelsForFloats"),
         ("whole-numbers-give-the-same--refuses", "RefusesLevels"),
+        ("steps-are-reported", "GoesOn"),
+        ("steps-are-reported--silent", "IsSilent"),
+        ("steps-are-reported--zero", "CountsFromZero"),
+        ("steps-are-reported--more", "TakesMoreSteps"),
+        ("steps-are-reported--corner", "ShowsACorner"),
+        ("steps-are-reported--changes", "ShowsByChanging"),
     ):
         yield part("restorer", name, f"restorers:{target}")

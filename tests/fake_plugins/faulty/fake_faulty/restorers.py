@@ -1,8 +1,10 @@
 """Restorers with one fault each."""
 
+from functools import partial
+
 import torch
 
-from restorekit.interfaces import Restorer
+from restorekit.interfaces import Iteration, Restorer
 
 
 class Overshoots(Restorer):
@@ -67,3 +69,52 @@ class RefusesLevels(Restorer):
 
     def restore(self, degraded):
         return degraded.image.sqrt().square()
+
+
+class Fades(Restorer):
+    """Without a fault, for those below."""
+
+    iterative = True
+    first, steps = 1, 3
+
+    def restore(self, degraded):
+        made = degraded.image.clone()
+        for step in range(self.first, self.first + 3):
+            made *= 0.9
+            if not self.report(Iteration(step, self.steps, {}, partial(self.shown, made))):
+                break
+        return made
+
+    def shown(self, made):
+        return made
+
+
+class IsSilent(Restorer):
+    iterative = True
+
+    def restore(self, degraded):
+        return degraded.image
+
+
+class CountsFromZero(Fades):
+    first = 0
+
+
+class TakesMoreSteps(Fades):
+    steps = 2
+
+
+class ShowsACorner(Fades):
+    def shown(self, made):
+        return made[..., :8, :8]
+
+
+class ShowsByChanging(Fades):
+    def shown(self, made):
+        return made.mul_(0.9)
+
+
+class GoesOn(Fades):
+    def report(self, progress):
+        super().report(progress)
+        return True
