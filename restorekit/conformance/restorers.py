@@ -169,11 +169,16 @@ def steps_are_reported(subject: Subject) -> None:
         raise Failed(f"pictures of {sorted(shapes)}; expected {tuple(heard.shape)}", "picture makes the whole image at its full size")
     if not torch.allclose(heard, unheard, atol=TOLERANCE):
         raise Failed("the result is another one when somebody listens", "make the picture from a copy")
-    steps.clear()
-    restorer.listener = lambda progress: steps.append(progress.step) or False
+    seen.clear()
+
+    def refuser(progress: Iteration) -> bool:
+        seen.append(progress)
+        return False
+
+    restorer.listener = refuser
     stopped = restorer.restore(given)
-    if len(steps) > 1 or stopped.shape != heard.shape:
-        raise Failed(f"{len(steps)} steps reported though the listener said no", "stop where self.report returns False")
+    if len(seen) > 1 or stopped.shape != heard.shape:
+        raise Failed(f"{len(seen)} steps were reported to one who says no", "stop where self.report returns False")
 
 
 RESTORER: tuple[Check, ...] = (

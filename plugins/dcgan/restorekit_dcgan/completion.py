@@ -201,7 +201,8 @@ class Completion(Restorer):
             with torch.no_grad():
                 least = _least(self._losses(codes, target, weight, given, critic), count, 1)
                 made = generator.decode(codes[least], None if given is None else given[least])
-            return (made[-1] if isinstance(made, tuple) else made).float().clamp(0, 1)
+            finest: Tensor = made[-1] if isinstance(made, tuple) else made
+            return finest.float().clamp(0, 1)
 
         for step in range(self.steps):
             if step and step in (self.steps // 4, self.steps // 2):
