@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import functools
 import importlib.util
 import itertools
 import math
@@ -281,6 +282,18 @@ class _OnnxRuntime(nn.Module):
         return torch.from_numpy(made)
 
 
+@functools.cache
+def _openvino_core() -> Any:
+    """The one of this process.
+
+    A core takes over the stack on which signals are handled and puts the one before back when it goes; two that go in the order in
+    which they came leave the first one's, freed, and the next Ctrl-C kills the process (2026.4).
+    """
+    import openvino
+
+    return openvino.Core()
+
+
 class _OpenVino(nn.Module):
     """A module computed by OpenVINO on the processor."""
 
@@ -298,7 +311,7 @@ class _OpenVino(nn.Module):
             "INFERENCE_PRECISION_HINT": {"fp32": "f32", "bf16": "bf16"}[precision],
             "INFERENCE_NUM_THREADS": torch.get_num_threads(),
         }
-        self.compiled = openvino.Core().compile_model(graph, "CPU", hints)
+        self.compiled = _openvino_core().compile_model(graph, "CPU", hints)
 
     def forward(self, *inputs: Tensor) -> Tensor:
         """As the module."""

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import importlib.util
+import subprocess
+import sys
+import textwrap
 from pathlib import Path
 from typing import Any
 
@@ -156,6 +159,25 @@ def test_an_engine_computes_the_networks_around_a_search(image: Tensor) -> None:
     before = model.restore(image)
     model.use(engine="openvino", precision="fp32")
     torch.testing.assert_close(model.restore(image), before, atol=1e-4, rtol=0)
+
+
+def test_a_signal_is_survived_when_two_models_have_gone() -> None:
+    """In a process of its own, which it killed."""
+    pytest.importorskip("openvino")
+    lines = """
+        import signal
+        import torch
+        from restorekit.engines import _OpenVino
+
+        networks = [_OpenVino(torch.nn.Conv2d(3, 3, 3), (torch.zeros(1, 3, 32, 32),), "fp32") for _ in range(2)]
+        del networks[0], networks[0]
+        try:
+            signal.raise_signal(signal.SIGINT)
+        except KeyboardInterrupt:
+            print("interrupted")
+    """
+    done = subprocess.run([sys.executable, "-c", textwrap.dedent(lines)], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout.splitlines()[-1:]) == (0, ["interrupted"]), done.stderr
 
 
 @pytest.mark.parametrize("engine", ["onnxruntime", "openvino"])
