@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from restorekit import devices, graphs
 from restorekit.errors import MissingPackage, UserError
+from restorekit.images import finest
 from restorekit.interfaces import Generator
 
 ENGINES = ("auto", "torch", "onnxruntime", "openvino")
@@ -252,14 +253,10 @@ def _likeness(generator: Generator, network: Network, device: torch.device) -> f
     found = []
     for sides in SIDES if generator.size.fixed is None else SIDES[:1]:
         inputs = _probe(generator, sides, device)
-        expected, made = (_finest(one(*inputs)).float().clamp(0, 1) for one in (generator, network))
+        expected, made = (finest(one(*inputs)).float().clamp(0, 1) for one in (generator, network))
         error = float((made - expected).square().mean()) if made.shape == expected.shape else 1.0
         found.append(math.inf if error == 0 else -10 * math.log10(error) if math.isfinite(error) else 0.0)
     return min(found)
-
-
-def _finest(made: Tensor | tuple[Tensor, ...]) -> Tensor:
-    return made[-1] if isinstance(made, tuple) else made
 
 
 class _OnnxRuntime(nn.Module):

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from restorekit import files, graphs
 from restorekit.errors import UserError
-from restorekit.images import SizeRule
+from restorekit.images import SizeRule, finest
 from restorekit.interfaces import Generator
 from restorekit.modelfile import Model
 
@@ -53,8 +53,7 @@ class Restoring(nn.Module):
     def forward(self, x: Tensor, given: Tensor | None = None) -> Tensor:
         """As the generator."""
         made = self.generator(x) if given is None else self.generator(x, given)
-        finest: Tensor = made[-1] if isinstance(made, tuple) else made
-        return finest.clamp(0, 1)
+        return finest(made).clamp(0, 1)
 
 
 def export(model: Model, path: Path, *, what: str) -> Exported:

@@ -119,6 +119,11 @@ def check_image(image: Tensor, *, channels: int | None = None, what: str = "imag
         raise ImageError(f"{what}: values reach from {low:.4g} to {high:.4g}; expected [0, 1]")
 
 
+def finest(image: Tensor | tuple[Tensor, ...]) -> Tensor:
+    """The last of a tuple of images, coarse to fine, as networks make and judge them while training; an image as it is."""
+    return image[-1] if isinstance(image, tuple) else image
+
+
 def pad_reflect(image: Tensor, bottom: int, right: int) -> Tensor:
     """`image` with rows and columns mirrored at the bottom and right; repeats the edge where it is too small to mirror."""
     if not bottom and not right:

@@ -17,10 +17,10 @@ from torch import Tensor, nn
 
 from restorekit import config, discovery, engines, files, remote, seeding
 from restorekit.errors import ImageError, UserError
-from restorekit.images import check_image
+from restorekit.images import check_image, finest
 from restorekit.interfaces import Critic, Generator
 from restorekit.recipes import Recipe
-from restorekit.tiling import Tiling, last
+from restorekit.tiling import Tiling
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -161,10 +161,10 @@ class Model:
 
     def _finest(self, image: Tensor, given: Tensor | None) -> Tensor:
         network = self._network or self.generator
-        return last(network(image) if given is None else network(image, given)).float()
+        return finest(network(image) if given is None else network(image, given)).float()
 
     def _plain(self, image: Tensor, given: Tensor | None) -> Tensor:
-        return last(self.generator(image) if given is None else self.generator(image, given))
+        return finest(self.generator(image) if given is None else self.generator(image, given))
 
     def to(self, device: torch.device | str) -> Model:
         """Move the networks to `device`, where torch computes in float32 until `use` says something else."""

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from restorekit import files, seeding
 from restorekit.errors import UserError
+from restorekit.images import finest
 from restorekit.modelfile import Model
 
 GAP = 2
@@ -144,7 +145,7 @@ def make(model: Model, latents: Tensor, given: Tensor | None = None, *, truncati
         codes = generator.code(latents[some].to(model.device), given_here)
         centre = generator.centre()
         images = generator.decode(centre + truncation * (codes - centre), given_here)
-        made.append((images[-1] if isinstance(images, tuple) else images).float().clamp(0, 1).cpu())
+        made.append(finest(images).float().clamp(0, 1).cpu())
     return torch.cat(made)
 
 

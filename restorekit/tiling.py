@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from restorekit import memory
-from restorekit.images import floats, pad_reflect, whole_numbers
+from restorekit.images import finest, floats, pad_reflect, whole_numbers
 
 if TYPE_CHECKING:
     from restorekit.interfaces import Generator
@@ -155,7 +155,7 @@ class Tiling:
         if self._reach is None:
             probe = copy.deepcopy(network).float().cpu()
             found = memory.reach(
-                lambda image: last(probe(image)),
+                lambda image: finest(probe(image)),
                 channels=network.channels,
                 scale=network.scale,
                 multiple_of=size.multiple_of,
@@ -197,11 +197,6 @@ class Tiling:
         area, row = n * self._bytes_per_pixel, BAND * values * width  # what a tile takes is area · side² + row · side
         left = max(0, memory.room(image.device, result, least=area * smallest**2 + row * smallest))
         return min(most, max(smallest, int((math.sqrt(row**2 + 4 * area * left) - row) / (2 * area))))
-
-
-def last(made: Tensor | tuple[Tensor, ...]) -> Tensor:
-    """The finest of the images that a network made."""
-    return made[-1] if isinstance(made, tuple) else made
 
 
 def bands(

@@ -9,9 +9,10 @@ from torch import Tensor
 
 from restorekit import config, memory, modelfile
 from restorekit.conformance.arguments import alternatives
-from restorekit.conformance.probes import finest, labels, legal_size, lively, photo
+from restorekit.conformance.probes import labels, legal_size, lively, photo
 from restorekit.conformance.subject import Failed, Skipped, Subject
 from restorekit.errors import UserError
+from restorekit.images import finest
 from restorekit.interfaces import Generator
 from restorekit.recipes import Recipe
 

@@ -10,10 +10,10 @@ from torch import Tensor, nn
 
 from restorekit import modelfile
 from restorekit.conformance.locality import local_is_true, tiles_equal_the_whole, tiles_stay_near_the_whole
-from restorekit.conformance.probes import critic_input, finest, generator_input, labels, legal_size, lively, photo
+from restorekit.conformance.probes import critic_input, generator_input, labels, legal_size, lively, photo
 from restorekit.conformance.subject import Check, Failed, Skipped, Subject
 from restorekit.errors import ImageError
-from restorekit.images import SizeRule
+from restorekit.images import SizeRule, finest
 from restorekit.interfaces import Critic, Generator
 from restorekit.recipes import Recipe
 

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from restorekit import seeding
 from restorekit.conformance.subject import Skipped
 from restorekit.errors import UserError
-from restorekit.images import Degraded, SizeRule
+from restorekit.images import Degraded, SizeRule, finest
 from restorekit.interfaces import Critic, Generator
 
 CRITIC_SIZES = (64, 32, 128, 16, 28, 256)
@@ -40,11 +40,6 @@ def generator_input(generator: Generator, n: int, size: tuple[int, int] | None =
     if generator.consumes == "latent":
         return torch.randn(n, generator.latent, generator=seeding.generator("latent", n))
     return photo(n, *(size or legal_size(generator.size, 32)), generator.channels)
-
-
-def finest(made: Tensor | tuple[Tensor, ...]) -> Tensor:
-    """The last of a tuple of images."""
-    return made[-1] if isinstance(made, tuple) else made
 
 
 def labels(network: Generator | Critic, n: int) -> Tensor | None:

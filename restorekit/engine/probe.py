@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from restorekit.engine.data import Batch
-from restorekit.images import Degraded, SizeRule
+from restorekit.images import Degraded, SizeRule, finest
 from restorekit.interfaces import Generator
 from restorekit.interfaces.adversarial import Images
 
@@ -68,7 +68,7 @@ class FixedSet:
             given = () if self.given is None else (self.given,)
             made = self.generator.forward(self.inputs, *given)  # not called: a compiled network would be compiled again
         self.generator.train(training)
-        outputs = (made[-1] if isinstance(made, tuple) else made).float()
+        outputs = finest(made).float()
         found = {"diversity": _diversity(outputs), "saturation": _saturation(outputs)}
         natural = real if self.targets is None else self.targets
         if natural is not None:

@@ -33,6 +33,7 @@ from restorekit.engine.sources import open_sources
 from restorekit.engine.steps import Game, Step, Term, given_of, term_names, unwrapped
 from restorekit.engine.watch import Watch
 from restorekit.errors import TrainingError
+from restorekit.images import finest
 from restorekit.interfaces import Adversarial, Critic, Degradation, Generator, Metric
 from restorekit.modelfile import Model
 from restorekit.recipes import Recipe
@@ -294,12 +295,12 @@ class Run:
         rows: list[tuple[Tensor, ...]] = []
         if not self.pairs:
             made = self.average.average(self.fixed_latent(), self.fixed_labels())
-            finest = (made[-1] if isinstance(made, tuple) else made).float().clamp(0, 1).cpu()
-            near = neighbours.nearest(finest, self._trained_on)
-            rows = [(*finest[i : i + SHOWN], *near[i : i + SHOWN]) for i in range(0, SHOWN * SHOWN, SHOWN)]
+            shown = finest(made).float().clamp(0, 1).cpu()
+            near = neighbours.nearest(shown, self._trained_on)
+            rows = [(*shown[i : i + SHOWN], *near[i : i + SHOWN]) for i in range(0, SHOWN * SHOWN, SHOWN)]
             _tell(listeners, step, {}, rows)
             for listener in listeners:
-                listener.made(step, finest)
+                listener.made(step, shown)
             return {}
         values: dict[str, list[float]] = {"PSNR": [], "PSNR of input": [], "PSNR on sharp": []}
         for pair in self.pairs[:images][self.crew.rank :: self.crew.world]:

@@ -19,6 +19,7 @@ from restorekit.engine.microbatches import MicroBatch, divide
 from restorekit.engine.players import Player
 from restorekit.engine.probe import SIGN, Ear
 from restorekit.engine.sharing import SharedFeatures
+from restorekit.images import finest
 from restorekit.interfaces import Adversarial, Critic, Generator, Loss
 from restorekit.interfaces.adversarial import Images
 
@@ -135,7 +136,7 @@ class Step:
 
     def _weighted(self, fake: Images, batch: Batch) -> dict[str, Tensor]:
         with self.autocast():  # for feature networks; distances are taken in float32 whatever the autocast
-            return {term.name: term.weight * term.loss(_finest(fake), batch.sharp, batch.degraded) for term in self.terms}
+            return {term.name: term.weight * term.loss(finest(fake), batch.sharp, batch.degraded) for term in self.terms}
 
     def _outcome(self, numbers: dict[str, float], sums: Mapping[str, Tensor]) -> Outcome:
         critic = [value for name, value in numbers.items() if name.startswith(CRITIC)]
@@ -265,10 +266,6 @@ def _given(critic: Critic, batch: Batch) -> Tensor | None:
     if not critic.conditional:
         return None
     return batch.labels if critic.classes else batch.degraded.image
-
-
-def _finest(fake: Images) -> Tensor:
-    return fake[-1] if isinstance(fake, tuple) else fake
 
 
 def _detached(fake: Images) -> Images:

@@ -250,7 +250,7 @@ class _Answer:
         await self._send(message)
 
     async def say(self, status: int, words: str) -> None:
-        """Answer with a line of text; inside JSON where the page's script reads it as such."""
+        """Answer with a line of text; inside JSON where the page's script reads it as such, under the one name or the other."""
         self.replaced = None
         body = (json.dumps({"detail": words, "error": words}) if self._asks else words).encode()
         form = b"application/json" if self._asks else b"text/plain; charset=utf-8"

@@ -20,7 +20,7 @@ from torch import Tensor
 
 import restorekit as rk
 from restorekit import UserError
-from restorekit.images import Degraded
+from restorekit.images import Degraded, finest
 from restorekit.interfaces import Critic, Iteration, Restorer
 from restorekit_dcgan.blending import blended
 from restorekit_dcgan.windows import Window, around, thick
@@ -165,20 +165,18 @@ class Completion(Restorer):
         # Without gradients until their turn comes, so that what is blended in is smooth.
         found = [torch.full((channels, self.side, self.side), 0.5, device=image.device)] * len(tasks)
         total = len(groups) * self.steps
+
+        def so_far(group: slice, best: Callable[[], Tensor]) -> Tensor:
+            """The first image while the windows of `group` are searched."""
+            return self._filled(image, holes, tasks, [*found[: group.start], *best(), *found[group.stop :]], 0)
+
         for before, group in enumerate(groups):
             for step, (loss, best) in enumerate(self._descent(wanted[group], there[group]), before * self.steps + 1):
-                seen = partial(self._so_far, image, holes, tasks, found, group, best)
-                if not self.report(Iteration(step, total, {"loss": loss}, seen)):
+                if not self.report(Iteration(step, total, {"loss": loss}, partial(so_far, group, best))):
                     found[group] = best()
                     return found
             found[group] = best()
         return found
-
-    def _so_far(
-        self, image: Tensor, holes: Any, tasks: list[tuple[int, Window]], found: list[Tensor], group: slice, best: Callable[[], Tensor]
-    ) -> Tensor:
-        """The first image ``(1, C, H, W)`` while the windows of `group` are searched."""
-        return self._filled(image, holes, tasks, [*found[: group.start], *best(), *found[group.stop :]], 0)
 
     def _descent(self, wanted: Tensor, known: Tensor) -> Iterator[tuple[float, Callable[[], Tensor]]]:
         """After each step the loss, the mean over windows of their best codes', and what makes their pictures ``(n, C, side, side)``."""
@@ -201,8 +199,7 @@ class Completion(Restorer):
             with torch.no_grad():
                 least = _least(self._losses(codes, target, weight, given, critic), count, 1)
                 made = generator.decode(codes[least], None if given is None else given[least])
-            finest: Tensor = made[-1] if isinstance(made, tuple) else made
-            return finest.float().clamp(0, 1)
+            return finest(made).float().clamp(0, 1)
 
         for step in range(self.steps):
             if step and step in (self.steps // 4, self.steps // 2):
@@ -222,11 +219,10 @@ class Completion(Restorer):
 
     def _losses(self, codes: Tensor, target: Tensor, weight: Tensor, given: Tensor | None, critic: Critic | None) -> Tensor:
         """For each code ``(n,)``: the weighted difference from what is known, and what the critic thinks of the picture."""
-        made = self.model.generator.decode(codes, given)
-        finest = made[-1] if isinstance(made, tuple) else made
-        losses: Tensor = (weight * (finest - target).abs().mean(1, keepdim=True)).sum((1, 2, 3))
+        made = finest(self.model.generator.decode(codes, given))
+        losses: Tensor = (weight * (made - target).abs().mean(1, keepdim=True)).sum((1, 2, 3))
         if self.prior and critic is not None:
-            scales = [F.softplus(-logits).flatten(1).mean(1) for logits in critic(finest, given if critic.classes else None)]
+            scales = [F.softplus(-logits).flatten(1).mean(1) for logits in critic(made, given if critic.classes else None)]
             losses = losses + self.prior * torch.stack(scales).mean(0)
         return losses
 

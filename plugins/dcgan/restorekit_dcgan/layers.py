@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from restorekit import UserError
+from restorekit.images import finest
 
 SLOPE = 0.2
 """Of the critics' LeakyReLU below zero."""
@@ -20,14 +21,14 @@ def wanted_size(image: Tensor | tuple[Tensor, ...], size: int, part: str, *, lar
     Raises:
         UserError: it is not of the size that the critic `part` was built for; where `larger` ones will do, if it is smaller.
     """
-    finest = image[-1] if isinstance(image, tuple) else image
-    height, width = finest.shape[-2:]
+    seen = finest(image)
+    height, width = seen.shape[-2:]
     if min(height, width) < size or (not larger and (height, width) != (size, size)):
         raise UserError(
             f"{part} was built for {size}×{size} pixels and got {width}×{height}: "
             f"make the critic's size, the generator's size and data.crop equal"
         )
-    return finest * 2 - 1
+    return seen * 2 - 1
 
 
 def one_hot(given: Tensor | None, classes: int, part: str) -> Tensor:

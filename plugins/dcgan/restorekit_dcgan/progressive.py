@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from annotated_types import Ge, Gt
 from torch import Tensor, nn
 
-from restorekit.images import SizeRule
+from restorekit.images import SizeRule, finest
 from restorekit.interfaces import Critic, Generator
 from restorekit_dcgan.layers import (
     SLOPE,
@@ -182,10 +182,10 @@ class ProgressiveCritic(Critic):
             UserError: pictures that are smaller than it has grown.
         """
         level, share = self.growth.now
-        finest = image[-1] if isinstance(image, tuple) else image
-        if finest.shape[-2:] == (self.finest, self.finest) and level < self.top:
-            finest = F.interpolate(finest, (4 << level, 4 << level), mode="area")
-        seen = wanted_size(finest, 4 << level, "dcgan/progressive")
+        judged = finest(image)
+        if judged.shape[-2:] == (self.finest, self.finest) and level < self.top:
+            judged = F.interpolate(judged, (4 << level, 4 << level), mode="area")
+        seen = wanted_size(judged, 4 << level, "dcgan/progressive")
         maps = self.entries[level](seen)
         for i in range(level, 0, -1):
             maps = F.avg_pool2d(self.blocks[i - 1](maps), 2)

@@ -9,6 +9,7 @@ from annotated_types import Ge, Gt, MultipleOf
 from torch import Tensor, nn
 
 from restorekit import UserError
+from restorekit.images import finest
 from restorekit.interfaces import Critic
 from restorekit_deblurgan.parts import Norm, initialise, norm_layer
 
@@ -181,9 +182,9 @@ class SingleValueCritic(Critic):
 
 def _seen(image: Tensor | tuple[Tensor, ...], given: Tensor | None, conditional: bool) -> Tensor:
     """The finest image, with the degraded one beside it where the critic is conditional."""
-    finest = image[-1] if isinstance(image, tuple) else image
+    seen = finest(image)
     if not conditional:
-        return finest
+        return seen
     if given is None:
         raise ValueError("a conditional critic needs the degraded image")
-    return torch.cat([finest, given], dim=1)
+    return torch.cat([seen, given], dim=1)
