@@ -13,7 +13,7 @@ from typing import Any, Literal
 import torch
 
 from restorekit import discovery, seeding
-from restorekit.conformance import arguments, common, estimators, features, importers, networks, plugins, scores, training
+from restorekit.conformance import arguments, common, elsewhere, estimators, features, importers, networks, plugins, scores, training
 from restorekit.conformance import degradations as degradation_checks
 from restorekit.conformance import restorers as restorer_checks
 from restorekit.conformance.subject import Check, Failed, Skipped, Subject
@@ -169,8 +169,9 @@ def check_namespace(namespace: str, *, registry: Registry | None = None) -> list
 
 def checks_for(kind: str) -> tuple[Check, ...]:
     """The checks that a part of `kind` undergoes."""
-    schema = (*common.SCHEMA, arguments.every_argument_matters) if kind not in ("recipe", "suite") else ()
-    return (*common.ALL, *schema, *CHECKS[kind])
+    if kind in ("recipe", "suite"):
+        return (*common.ALL, *CHECKS[kind])
+    return (*common.ALL, *common.SCHEMA, arguments.every_argument_matters, *CHECKS[kind], elsewhere.same_on_a_gpu)
 
 
 def check_name(check: Callable[..., Any]) -> str:

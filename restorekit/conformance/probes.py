@@ -109,68 +109,95 @@ class TinyCritic(Critic):
 def behaviour(kind: str, part: Any) -> Any:
     """What a part returns for the kit's inputs, always drawn alike: equal for parts that behave alike."""
     with seeding.seeded("behaviour"):
-        return _BEHAVIOURS[kind](part)
+        return called(kind, part, inputs(kind, part))
 
 
-def _generator(part: Generator) -> Any:
-    x, given = generator_input(part, 2), labels(part, 2)
+def inputs(kind: str, part: Any) -> tuple[Any, ...]:
+    """What `called` gives to a part: tensors, `Degraded` and modules, or None."""
+    return _INPUTS[kind](part)
+
+
+def called(kind: str, part: Any, given: tuple[Any, ...]) -> Mapping[str, Any]:
+    """What a part returns for `inputs`, by name; ``training`` is what it returns in that mode, where there is one."""
+    return _CALLS[kind](part, *given)
+
+
+def _generator(part: Generator, x: Tensor, given: Tensor | None) -> Mapping[str, Any]:
     with torch.no_grad():
-        return part.train()(x, given), part.eval()(x, given), part.size, part.scale
+        made = {"image": part.eval()(x, given), "training": part.train()(x, given), "trained": part.eval()(x, given)}
+    return {**made, "declared": (part.size, part.scale)}
 
 
-def _critic(part: Critic) -> Any:
-    image, given = critic_input(part, 2)
+def _critic(part: Critic, image: Tensor, given: Tensor | None) -> Mapping[str, Any]:
     with torch.no_grad():
-        return part.train()(image, given), part.eval()(image, given)
+        return {"logits": part.eval()(image, given), "training": part.train()(image, given), "trained": part.eval()(image, given)}
 
 
-def _features(part: Any) -> Any:
-    return part(photo(1, 96, 96), [part.layers[0], part.layers[-1]]), part.layers
+def _features(part: Any, image: Tensor) -> Mapping[str, Any]:
+    return {"features": part(image, [part.layers[0], part.layers[-1]]), "declared": part.layers}
 
 
-def _estimator(part: Any) -> Any:
-    return part(photo(1, 96, 120)), part.size
+def _estimator(part: Any, image: Tensor) -> Mapping[str, Any]:
+    return {"psf": part(image), "declared": part.size}
 
 
-def _adversarial(part: Any) -> Any:
-    critic, real, fake = TinyCritic(), photo(2, 32, 32), photo(2, 32, 32, name="fake")
+def _adversarial(part: Any, critic: Critic, real: Tensor, fake: Tensor) -> Mapping[str, Any]:
     with torch.no_grad():
         for parameter in critic.parameters():
             parameter.mul_(3)
     terms = part.critic_terms(critic, real, fake), part.generator_terms(critic, real, fake)
     part.constrain(critic)
-    return terms, critic.state_dict()
+    return {"terms": terms, "critic": critic.state_dict()}
 
 
-def _loss(part: Any) -> Any:
-    given = degraded()
-    sharp = photo(2, 48, 64)
-    near = sharp + 0.003 * torch.randn(sharp.shape, generator=seeding.generator("near"))
+def _loss(part: Any, given: Degraded, sharp: Tensor, near: Tensor) -> Mapping[str, Any]:
     with torch.no_grad():
-        return part(given.image, sharp, given), part(near, sharp, given), part(1.5 * given.image - 0.2, sharp, given)
+        return {
+            "far": part(given.image, sharp, given),
+            "near": part(near, sharp, given),
+            "out": part(1.5 * given.image - 0.2, sharp, given),
+        }
 
 
-def _degradation(part: Any) -> Any:
-    image = photo(4, 48, 64)
+def _degradation(part: Any, image: Tensor) -> Mapping[str, Any]:
     params = part.sample(4, (3, 48, 64), seeding.generator("behaviour"))
     done = part.apply(image, params)
-    return params, done.image, done.mask, dict(done.params), part.margin, part.scale
+    made = {"image": done.image, "mask": done.mask, "recorded": dict(done.params)}
+    return {"drawn": params, **made, "declared": (part.margin, part.scale)}
 
 
-def _metric(part: Any) -> Any:
-    return part(degraded().image, photo(2, 48, 64) if part.needs_target else None)
+def _metric(part: Any, image: Tensor, target: Tensor) -> Mapping[str, Any]:
+    return {"scores": part(image, target if part.needs_target else None)}
 
 
-def _set_metric(part: Any) -> Any:
-    part.update(degraded(8).image, photo(8, 48, 64) if part.needs_target else None)
-    return part.compute()
+def _set_metric(part: Any, images: Tensor, targets: Tensor) -> Mapping[str, Any]:
+    part.update(images, targets if part.needs_target else None)
+    return {"score": part.compute()}
 
 
-def _restorer(part: Any) -> Any:
-    return part.restore(degraded())
+def _restorer(part: Any, given: Degraded) -> Mapping[str, Any]:
+    return {"image": part.restore(given)}
 
 
-_BEHAVIOURS: Mapping[str, Callable[[Any], Any]] = {
+def _loss_inputs(part: Any) -> tuple[Any, ...]:
+    sharp = photo(2, 48, 64)
+    return degraded(), sharp, sharp + 0.003 * torch.randn(sharp.shape, generator=seeding.generator("near"))
+
+
+_INPUTS: Mapping[str, Callable[[Any], tuple[Any, ...]]] = {
+    "generator": lambda part: (generator_input(part, 2), labels(part, 2)),
+    "critic": lambda part: critic_input(part, 2),
+    "features": lambda _: (photo(1, 96, 96),),
+    "estimator": lambda _: (photo(1, 96, 120),),
+    "adversarial": lambda _: (TinyCritic(), photo(2, 32, 32), photo(2, 32, 32, name="fake")),
+    "loss": _loss_inputs,
+    "degradation": lambda _: (photo(4, 48, 64),),
+    "metric": lambda _: (degraded().image, photo(2, 48, 64)),
+    "set-metric": lambda _: (degraded(8).image, photo(8, 48, 64)),
+    "restorer": lambda _: (degraded(),),
+}
+
+_CALLS: Mapping[str, Callable[..., Mapping[str, Any]]] = {
     "generator": _generator,
     "critic": _critic,
     "features": _features,

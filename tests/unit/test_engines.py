@@ -171,6 +171,7 @@ def test_a_signal_is_survived_when_two_models_have_gone() -> None:
 
         networks = [_OpenVino(torch.nn.Conv2d(3, 3, 3), (torch.zeros(1, 3, 32, 32),), "fp32") for _ in range(2)]
         del networks[0], networks[0]
+        signal.signal(signal.SIGINT, signal.default_int_handler)  # which a process in the background may have been started to ignore
         try:
             signal.raise_signal(signal.SIGINT)
         except KeyboardInterrupt:

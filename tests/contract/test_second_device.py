@@ -1,0 +1,109 @@
+"""Every part, and training, on a second device in place of a GPU."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+from torch.utils import backend_registration
+
+import restorekit as rk
+from restorekit.engine.callbacks import Callback
+
+FAKE = Path(__file__).parents[1] / "fake_plugins" / "misplaced"
+INSTALLED = sorted({plugin.namespace for plugin in rk.registry().plugins})
+
+pytestmark = pytest.mark.skipif(
+    not hasattr(backend_registration, "_setup_privateuseone_for_python_backend"), reason="this torch cannot be given a device in Python"
+)
+
+
+DATA = {"train": "bundled", "crop": 32, "batch": 4, "validation_images": 1, "workers": 0}
+TRAIN = {"steps": 3, "validate_every": 2, "watch_every": 1, "precision": "fp32"}
+RECIPES: dict[str, dict[str, Any]] = {
+    "deblur": {
+        "recipe": 1,
+        "task": "deblur",
+        "degradation": [{"part": "core/camera-shake", "length": [3, 7]}, {"part": "core/gaussian-noise", "sigma": 0.01}],
+        "generator": {"part": "deblurgan/resnet9", "blocks": 1, "width": 4, "dropout": 0},
+        "critic": {"part": "deblurgan/patch70", "width": 4},
+        "adversarial": {"part": "core/wgan-gp", "weight": 0.01},
+        "losses": [{"part": "core/charbonnier"}, {"part": "core/ssim", "weight": 0.1}],
+        "data": DATA,
+        "train": {**TRAIN, "ema": 0.9, "critic_steps": 2, "clip_gradient": 1.0, "micro_batches": 2},
+    },
+    "generate": {
+        "recipe": 1,
+        "task": "generate",
+        "generator": {"part": "dcgan/generator", "size": 32, "width": 4, "latent": 8},
+        "critic": {"part": "dcgan/critic", "size": 32, "width": 4, "deviation": True},
+        "adversarial": {"part": "core/non-saturating", "weight": 1.0},
+        "data": DATA,
+        "train": {**TRAIN, "augment": ["colour", "translation", "cutout"], "augment_probability": "adaptive"},
+    },
+}
+
+
+def run(*arguments: str) -> Any:
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(FAKE), *filter(None, [os.environ.get("PYTHONPATH")])])}
+    command = [sys.executable, "-W", "ignore", str(Path(__file__).with_name("second_device.py")), *arguments]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+@pytest.fixture(scope="module")
+def results() -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = run("parts", "misplaced", *INSTALLED)
+    return found
+
+
+def test_every_part_that_is_installed_works_there(results: list[dict[str, Any]]) -> None:
+    ours = [result for result in results if not result["part"].startswith("misplaced/")]
+    parts = {(part.kind, part.name) for part in rk.registry().parts if part.kind not in ("recipe", "suite")}
+    assert {(result["kind"], result["part"]) for result in ours} == parts
+    assert [result for result in ours if result["status"] != "passed"] == []
+
+
+@pytest.mark.parametrize(
+    ("part", "seen"),
+    [
+        ("keeps-a-tensor", "expected all tensors on the same device"),
+        ("makes-a-tensor", "expected all tensors on the same device"),
+        ("computes-in-numpy", ".numpy() is not supported"),
+        ("depends-on-the-device", "differs by 0.1 of its largest value"),
+        ("returns-to-the-processor", "scores is on cpu"),
+        ("draws-there", "image differs by"),
+        ("draws-here", "expected a generator of elsewhere"),
+    ],
+)
+def test_a_part_that_works_on_the_processor_alone_is_found(part: str, seen: str, results: list[dict[str, Any]]) -> None:
+    (result,) = [result for result in results if result["part"] == f"misplaced/{part}"]
+    assert result["status"] == "failed"
+    assert seen in result["seen"]
+    assert result["fix"]
+
+
+class Terms(Callback):
+    def __init__(self) -> None:
+        self.steps: list[dict[str, float]] = []
+
+    def step(self, step: int, terms: Mapping[str, float], *, images: int, learning_rate: float) -> None:
+        self.steps.append({name: float(value) for name, value in terms.items()})
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_training_there_is_training_here(name: str, tmp_path: Path) -> None:
+    (tmp_path / "recipe.yaml").write_text(json.dumps(RECIPES[name]))
+    there = run("train", str(tmp_path / "recipe.yaml"), str(tmp_path / "there"))
+    here = Terms()
+    rk.train(rk.recipe(tmp_path / "recipe.yaml"), out=tmp_path / "here", device="cpu", callbacks=[here])
+    assert len(there) == len(here.steps) == TRAIN["steps"]
+    for expected, found in zip(here.steps, there, strict=True):
+        assert found == pytest.approx(expected, rel=1e-4, abs=1e-6)

@@ -1,0 +1,1 @@
+"""A plugin whose parts work on the processor alone."""
