@@ -189,9 +189,9 @@ def test_styles_codes_and_their_mean() -> None:
     layers = codes[:, None].expand(-1, 6, -1)
     torch.testing.assert_close(generator.decode(layers), generator(latent))
     generator.train()
-    for _ in range(400):
-        generator(torch.randn(8, 6))
     with torch.no_grad():
+        for _ in range(400):
+            generator(torch.randn(8, 6))
         wanted = generator.code(torch.randn(5000, 6)).mean(0)
     assert (generator.centre() - wanted).norm() < 0.25 * wanted.norm()
 
