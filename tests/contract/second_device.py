@@ -5,8 +5,10 @@ do a processor's random generator and NumPy. What it draws by itself is not what
 
 Run as a script, since such a device stays once torch knows it:
 
-    python second_device.py parts NAMESPACE...    examines the parts of plugins: results of the check same-on-a-gpu as JSON
-    python second_device.py train RECIPE FOLDER   trains there: the terms of each step as JSON
+    python second_device.py RECIPES FOLDER NAMESPACE...
+
+examines the parts of plugins (the check same-on-a-gpu) and trains recipes, by name in a JSON file; prints as JSON the
+results, and the terms of each step by recipe.
 """
 
 from __future__ import annotations
@@ -15,6 +17,7 @@ import dataclasses
 import json
 import sys
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any, Self
 
 import torch
@@ -155,20 +158,24 @@ class Terms(Callback):
         self.steps.append({name: float(value) for name, value in terms.items()})
 
 
-def main(what: str, *names: str) -> None:
+def train(recipe: Mapping[str, Any], out: Path) -> list[dict[str, float]]:
+    """Train, and give the terms of each step."""
+    terms = Terms()
+    rk.train(rk.recipe(recipe), out=out, callbacks=[terms])
+    return terms.steps
+
+
+def main(recipes: str, folder: str, *namespaces: str) -> None:
     """Do what the module's docstring says."""
     backend_registration._setup_privateuseone_for_python_backend(NAME, backend_module=Module())
     torch.__future__.set_swap_module_params_on_conversion(True)  # parameters stay the objects that an optimizer knows
     devices.pick = lambda device="auto": torch.device(NAME, 0)
     processes.join = join
     with Operations(), Functions():
-        if what == "parts":
-            checks = [case for name in names for case in cases(name) if case.id.endswith(":same-on-a-gpu")]
-            print(json.dumps([dataclasses.asdict(case.examine()) for case in checks]))
-        else:
-            terms = Terms()
-            rk.train(rk.recipe(names[0]), out=names[1], callbacks=[terms])
-            print(json.dumps(terms.steps))
+        checks = [case for name in namespaces for case in cases(name) if case.id.endswith(":same-on-a-gpu")]
+        results = [dataclasses.asdict(case.examine()) for case in checks]
+        terms = {name: train(recipe, Path(folder, name)) for name, recipe in json.loads(Path(recipes).read_text()).items()}
+    print(json.dumps({"results": results, "terms": terms}))
 
 
 if __name__ == "__main__":

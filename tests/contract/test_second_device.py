@@ -16,6 +16,7 @@ from torch.utils import backend_registration
 import restorekit as rk
 from restorekit.engine.callbacks import Callback
 
+SCRIPT = Path(__file__).with_name("second_device.py")
 FAKE = Path(__file__).parents[1] / "fake_plugins" / "misplaced"
 INSTALLED = sorted({plugin.namespace for plugin in rk.registry().plugins})
 
@@ -50,22 +51,21 @@ RECIPES: dict[str, dict[str, Any]] = {
 }
 
 
-def run(*arguments: str) -> Any:
+@pytest.fixture(scope="module")
+def there(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """What the script prints."""
+    folder = tmp_path_factory.mktemp("there")
+    (folder / "recipes.json").write_text(json.dumps(RECIPES))
+    command = [sys.executable, "-W", "ignore", str(SCRIPT), str(folder / "recipes.json"), str(folder), "misplaced", *INSTALLED]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(FAKE), *filter(None, [os.environ.get("PYTHONPATH")])])}
-    command = [sys.executable, "-W", "ignore", str(Path(__file__).with_name("second_device.py")), *arguments]
     done = subprocess.run(command, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout)
-
-
-@pytest.fixture(scope="module")
-def results() -> list[dict[str, Any]]:
-    found: list[dict[str, Any]] = run("parts", "misplaced", *INSTALLED)
+    found: dict[str, Any] = json.loads(done.stdout)
     return found
 
 
-def test_every_part_that_is_installed_works_there(results: list[dict[str, Any]]) -> None:
-    ours = [result for result in results if not result["part"].startswith("misplaced/")]
+def test_every_part_that_is_installed_works_there(there: dict[str, Any]) -> None:
+    ours = [result for result in there["results"] if not result["part"].startswith("misplaced/")]
     parts = {(part.kind, part.name) for part in rk.registry().parts if part.kind not in ("recipe", "suite")}
     assert {(result["kind"], result["part"]) for result in ours} == parts
     assert [result for result in ours if result["status"] != "passed"] == []
@@ -83,8 +83,8 @@ def test_every_part_that_is_installed_works_there(results: list[dict[str, Any]])
         ("draws-here", "expected a generator of elsewhere"),
     ],
 )
-def test_a_part_that_works_on_the_processor_alone_is_found(part: str, seen: str, results: list[dict[str, Any]]) -> None:
-    (result,) = [result for result in results if result["part"] == f"misplaced/{part}"]
+def test_a_part_that_works_on_the_processor_alone_is_found(part: str, seen: str, there: dict[str, Any]) -> None:
+    (result,) = [result for result in there["results"] if result["part"] == f"misplaced/{part}"]
     assert result["status"] == "failed"
     assert seen in result["seen"]
     assert result["fix"]
@@ -99,11 +99,9 @@ class Terms(Callback):
 
 
 @pytest.mark.parametrize("name", RECIPES)
-def test_training_there_is_training_here(name: str, tmp_path: Path) -> None:
-    (tmp_path / "recipe.yaml").write_text(json.dumps(RECIPES[name]))
-    there = run("train", str(tmp_path / "recipe.yaml"), str(tmp_path / "there"))
+def test_training_there_is_training_here(name: str, there: dict[str, Any], tmp_path: Path) -> None:
     here = Terms()
-    rk.train(rk.recipe(tmp_path / "recipe.yaml"), out=tmp_path / "here", device="cpu", callbacks=[here])
-    assert len(there) == len(here.steps) == TRAIN["steps"]
-    for expected, found in zip(here.steps, there, strict=True):
+    rk.train(rk.recipe(RECIPES[name]), out=tmp_path, device="cpu", callbacks=[here])
+    assert len(there["terms"][name]) == len(here.steps) == TRAIN["steps"]
+    for expected, found in zip(here.steps, there["terms"][name], strict=True):
         assert found == pytest.approx(expected, rel=1e-4, abs=1e-6)
