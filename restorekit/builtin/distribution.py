@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from abc import abstractmethod
+from collections.abc import MutableMapping
 from typing import Annotated
 
 import torch
 import torch.nn.functional as F
 from annotated_types import Ge
 from torch import Tensor
+from torch.utils.weak import WeakTensorKeyDictionary
 
 from restorekit import seeding
 from restorekit.builtin.features import check_layers, described
@@ -24,6 +27,9 @@ LEAST = 2
 """Pictures that a score needs."""
 
 Size = Annotated[int, Ge(32)] | None
+
+_found: MutableMapping[Tensor, dict[object, Tensor]] = WeakTensorKeyDictionary()
+"""Vectors of images that are still there, by network, layer and size: several scores over one network run it once."""
 
 
 class SetScore(SetMetric):
@@ -69,7 +75,7 @@ class SetScore(SetMetric):
         size = f"{self.resize}×{self.resize}, bicubic with antialiasing" if self.resize else "as they are"
         restored, target = self.samples
         count = f"{restored} samples" if restored == target else f"{restored} restored and {target} target samples"
-        said = f"{described(self.features)}, layer {self.layer}, pictures {size}, {count}"
+        said = f"{self._network}, layer {self.layer}, pictures {size}, {count}"
         if min(self.samples) < 2 * LEAST:
             return said
         value, reach = self.compute(), 1.96 * self._deviation()
@@ -124,13 +130,26 @@ class SetScore(SetMetric):
             raise ImageError(f"expected images (N, C, H, W), got {tuple(image.shape)}")
         if not len(image):
             return []
+        if image.is_inference():  # whether it has been changed since, such a tensor does not say
+            return [self._seen(image)]
+        known = _found.setdefault(image, {})
+        key = (self._network, self.layer, self.resize, image._version)
+        if key not in known:
+            known[key] = self._seen(image)
+        return [known[key]]
+
+    @functools.cached_property
+    def _network(self) -> str:
+        return described(self.features)
+
+    def _seen(self, image: Tensor) -> Tensor:
         place = next(self.features.parameters(), image).device
         levels = (to_uint8_levels(image) / 255).to(place)
         with torch.autocast(place.type, enabled=False):
             if self.resize is not None:
                 levels = F.interpolate(levels, (self.resize, self.resize), mode="bicubic", antialias=True).clamp(0, 1)
             maps: Tensor = self.features(levels, [self.layer])[self.layer]
-        return [maps.mean((2, 3)).cpu().double()]
+        return maps.mean((2, 3)).cpu().double()
 
     def _sets(self, at_least: int) -> tuple[Tensor, Tensor]:
         ours, theirs = self.samples

@@ -76,6 +76,33 @@ def test_fid_equals_scipy(n: int) -> None:
     assert f"{n} samples" in metric.definition
 
 
+def test_several_scores_run_one_network_once() -> None:
+    class Counting(Colours):
+        calls = 0
+
+        def forward(self, image: Tensor, layers: Sequence[str]) -> dict[str, Tensor]:
+            Counting.calls += 1
+            return super().forward(image, layers)
+
+    restored, target = sets(30)
+    scores = [kind(features=Counting(), layer="colours", resize=None) for kind in (Fid, Kid, Precision, Recall)]
+    for score in scores:
+        score.update(restored, target)
+    assert Counting.calls == 2
+    restored.mul_(0.5)  # the same tensor is another picture now
+    changed = Fid(features=Counting(), layer="colours", resize=None)
+    changed.update(restored, target)
+    assert Counting.calls == 3
+    assert changed.compute() == pytest.approx(fid_by_scipy(vectors((restored * 255).round() / 255), vectors(target)), rel=1e-3)
+    larger = Fid(features=Counting(), layer="colours", resize=32)
+    larger.update(restored, target)
+    assert Counting.calls == 5
+    with torch.inference_mode():
+        for score in scores[:2]:
+            score.update(restored.clone(), target.clone())
+    assert Counting.calls == 9
+
+
 def test_fid_with_fewer_samples_than_features() -> None:
     """The covariances are singular and the root of their product is not to be had; for one direction it is known."""
     metric = Fid(features=Colours(), layer="colours", resize=None)
