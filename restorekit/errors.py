@@ -50,6 +50,12 @@ class TrainingError(UserError):
     """Training that cannot start or go on."""
 
 
+class Stopped(TrainingError):  # noqa: N818 - no mistake: somebody asked for it
+    """Training that was asked to stop, by Ctrl-C or SIGTERM, and can go on."""
+
+    exit_code = 130
+
+
 def explain(fault: BaseException) -> str:
     """An exception in one sentence, without Python's decoration where it is the user's business."""
     if isinstance(fault, UserError):

@@ -220,7 +220,10 @@ def read_header(path: str | Path) -> Header:
 
     path = remote.local(path) if isinstance(path, str) and remote.is_address(path) else Path(path)
     if not path.is_file():
-        raise UserError(f"{path}: no such file")
+        recipes = {part.name for part in discovery.registry().parts if part.kind == "recipe"}
+        if str(path) in recipes:
+            raise UserError(f"{path}: a recipe, no model; to make one with it: restorekit train {path}")
+        raise UserError(files.missing(path))
     with path.open("rb") as stream:
         length = int.from_bytes(stream.read(8), "little")
     if not 2 <= length <= min(HEADER_LIMIT, path.stat().st_size):
@@ -235,6 +238,10 @@ def read_header(path: str | Path) -> Header:
             dtypes = {s.get_dtype() for s in slices.values()}
     except (SafetensorError, OSError, ValueError) as fault:
         raise UserError(f"{path}: not a whole safetensors file: {fault}") from fault
+    if {"step", "recipe", "groups"} <= metadata.keys():
+        raise UserError(
+            f"{path}: a checkpoint, which restorekit train --resume goes on from; training ends with {path.with_name(files.TRAINED)}"
+        )
     if not metadata.get("format", "").startswith("restorekit "):
         raise UserError(
             f"{path}: safetensors, but no model of restorekit: its header holds no recipe. To make one of it: restorekit import --help"

@@ -51,7 +51,9 @@ def read_latents(path: Path, model: Model) -> Tensor:
     try:
         array = np.load(path, allow_pickle=False)
     except (OSError, ValueError) as fault:
-        raise UserError(files.missing(path) if not path.exists() else f"{path}: expected an array (.npy): {fault}") from fault
+        raise UserError(
+            files.missing(path) if not path.exists() else f"{path}: expected an array of numbers, as numpy.save writes (.npy)"
+        ) from fault
     array = np.atleast_2d(array)
     if array.ndim != 2 or array.dtype.kind not in "fiu":
         raise UserError(f"{path}: expected numbers (n, Z), one latent vector a row, got {array.dtype} {array.shape}")

@@ -39,7 +39,7 @@ class DataSettings:
         synthetic_share: share of the patches that are made so; the rest are real pairs.
         fixed_degradation: damage each photograph once, as a whole, as if it had come as a pair, instead of afresh for
             every patch.
-        holdout: share of the training images that is held out where `validation` is null.
+        holdout: share of the training images that is held out where `validation` is null; a generator of latent vectors trains on all.
         reference: a picture, a folder of pictures or a list of them, of which every patch gets one as its `reference`, for
             losses and generators that read it, such as those of style; a generator with `classes` gets its number.
         reference_side: height and width that they are brought to; null for `crop`.

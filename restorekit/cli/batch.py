@@ -58,11 +58,8 @@ def plan(sources: Sequence[Path], out: Path, *, suffix: str | None = None, clips
         raise UserError(files.missing(sources[0]))
     one = alone and not _is_pattern(sources[0]) and not out.is_dir()
     ending = out.suffix.lower()
-    near = difflib.get_close_matches(ending, known, cutoff=0.7)
-    if one and near and ending not in photos.SUFFIXES + video.SUFFIXES:
-        raise UserError(
-            f"{out}: {ending} is no format that can be written. Did you mean {' or '.join(near)}? For a folder of this name, make it first"
-        )
+    if one and ending not in video.SUFFIXES:
+        refuse_other_format(out, known)
     if not one and not out.is_dir() and ending in known:
         raise UserError(f"{out}: the name of one file, and there may be several results; give a folder, such as -o {out.with_suffix('')}/")
     if one and ending in known:
@@ -84,6 +81,16 @@ def plan(sources: Sequence[Path], out: Path, *, suffix: str | None = None, clips
     _refuse_clashes(jobs)
     refuse_unwritable(folder)
     return jobs
+
+
+def refuse_other_format(out: Path, known: Sequence[str]) -> None:
+    """Check that `out`, if it is no folder yet, is not named like a picture of a format that is not among `known`."""
+    ending = out.suffix.lower()
+    near = difflib.get_close_matches(ending, known, cutoff=0.7)
+    if near and ending not in known and not out.is_dir():
+        raise UserError(
+            f"{out}: {ending} is no format that can be written. Did you mean {' or '.join(near)}? For a folder of this name, make it first"
+        )
 
 
 def settle_existing(jobs: Sequence[Job], *, skip: bool, overwrite: bool) -> list[Job]:

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, TextIO, TypeVar
 
 import click
 
-from restorekit.errors import UserError, did_you_mean
+from restorekit.errors import Stopped, UserError, did_you_mean
 from restorekit.errors import explain as explain
 
 if TYPE_CHECKING:
@@ -91,6 +91,8 @@ def execute(command: click.Command, argv: Sequence[str] | None, prog: str) -> in
         except (click.Abort, KeyboardInterrupt):
             click.echo("interrupted", err=True)
             return 130
+        except Stopped as end:
+            return _fail(str(end), state, end.exit_code, prefix="")
         except UserError as fault:
             return _fail(str(fault), state, fault.exit_code)
         except OSError as fault:

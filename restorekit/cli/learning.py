@@ -175,9 +175,10 @@ def _rehearse(found: Rehearsal, as_json: bool) -> None:
     terms = ", ".join(f"{name} {value:.4g}" for name, value in found.terms.items())
     scores = ", ".join(f"{name} {value:.4g} dB" for name, value in found.scores.items())
     click.echo(f"{found.device}, {found.precision}; {found.parameters:,} parameters")
-    click.echo(f"{found.images} pictures to train on, {found.held_out} to validate on")
+    click.echo(f"{found.images} pictures to train on" + (f", {found.held_out} to validate on" if found.held_out else ""))
     click.echo(f"one step: {terms}" + (f"; one picture: {scores}" if scores else ""))
-    click.echo(f"{found.step_seconds:.3g} s a step, {found.validation_seconds:.3g} s a validation")
+    shown = "a validation" if found.held_out else "to show what it makes"
+    click.echo(f"{found.step_seconds:.3g} s a step, {found.validation_seconds:.3g} s {shown}")
     click.echo(f"{found.steps} steps would take about {_duration(found.seconds)}. Nothing was written.")
 
 

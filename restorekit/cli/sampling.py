@@ -84,6 +84,7 @@ def sample(
     from restorekit import devices, photos, sampling
     from restorekit.modelfile import load
 
+    batch.refuse_other_format(out, photos.SUFFIXES)
     single = out.suffix.lower() in photos.SUFFIXES and not out.is_dir()
     batch.refuse_unwritable(out.parent if single else out)
     loaded = load(model, device=devices.pick(device))

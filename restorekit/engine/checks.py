@@ -34,7 +34,9 @@ def networks(
         TrainingError: they do not; with the key to change.
     """
     if critic is not None and critic.channels != generator.channels:
-        raise TrainingError(f"critic: judges {critic.channels} channels, the generator makes {generator.channels}; set critic.channels")
+        raise TrainingError(
+            f"critic: judges {critic.channels} channels, the generator makes {generator.channels}; set critic.channels={generator.channels}"
+        )
     if critic is not None and critic.classes != generator.classes and (critic.classes or generator.consumes == "latent"):
         wrong, right = ("generator", critic.classes) if generator.classes == 0 else ("critic", generator.classes)
         counts = f"{critic.classes or 'no'} class labels and the generator {generator.classes or 'none'}"

@@ -17,7 +17,7 @@ from restorekit.engine.report import Report
 from restorekit.engine.run import Run
 from restorekit.engine.samples import Samples
 from restorekit.engine.watch import Event, GaveUpError
-from restorekit.errors import TrainingError
+from restorekit.errors import Stopped
 from restorekit.files import TRAINED
 from restorekit.interrupt import Interrupt
 from restorekit.modelfile import Model
@@ -126,7 +126,7 @@ def _loop(run: Run, first: int, folder: Path | None, listeners: Sequence[Callbac
             if stop and folder is None:
                 raise KeyboardInterrupt
             if stop:
-                raise TrainingError(f"stopped after {done} of {settings.steps} steps; nothing is lost: add --resume to go on")
+                raise Stopped(f"stopped after {done} of {settings.steps} steps; nothing is lost: add --resume to go on")
     return done
 
 

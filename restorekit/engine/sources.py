@@ -112,11 +112,12 @@ def open_sources(
         return photographs
 
     images = usable(train)
-    if validation is None:
-        images, held_out = images.split(settings.holdout, seed)
-    else:
+    held_out = None
+    if validation is not None:
         held_out = usable(validation)
         _warn_of_seen(images, held_out)
+    elif generator.consumes == "image":  # what makes pictures of latent vectors has no score to hold any out for
+        images, held_out = images.split(settings.holdout, seed)
     fixed = FixedDamage(degradation, seed) if settings.fixed_degradation and degradation else None
     if fixed and not images.paired:
         images = images.damaged_by(fixed)
@@ -141,12 +142,14 @@ def open_sources(
         for photographs in (images, synthetic) if synthetic is not None else (images,):
             _check_classes(generator.classes, photographs)
     patches = PatchSource(images, settings, made, seed, synthetic, share, labels=generator.classes > 0, references=references)
-    pairs = [] if generator.consumes == "latent" else validation_pairs(held_out, settings, degradation, seed)
+    pairs = []
+    if held_out is not None and generator.consumes == "image":
+        pairs = validation_pairs(held_out, settings, degradation, seed)
     if references is not None:
         each = len(references.pictures)
         pairs = [with_references(pair, references, [i % each], labels=generator.classes > 0) for i, pair in enumerate(pairs)]
     known = patches.unreadable
-    _list({**known, **held_out.failures}.values())
+    _list({**known, **({} if held_out is None else held_out.failures)}.values())
     workers = workers_for(settings.workers, device, beside)
     kind = layouts.WORDS[train.layout] + (f", {settings.synthetic_share:.0%} of the patches synthetic" if synthetic is not None else "")
     return Sources(images, ReadAhead(patches, workers) if workers else patches, pairs, kind, frozenset(known))

@@ -144,9 +144,13 @@ def test_each_class_has_something_to_learn_from(tmp_path: Path) -> None:
     for name in ("dark/1", "light/1"):
         (tmp_path / name).parent.mkdir()
         Image.fromarray(np.zeros((40, 40), np.uint8)).save(tmp_path / f"{name}.png")
+    data = {"train": str(tmp_path), "crop": 32, "batch": 4, "layout": "sharp"}
     two = {part: {**CLASSES[part], "classes": 2} for part in ("generator", "critic")}
+    assert run_of({**two, "data": data}).sources.count == 2, "none is held out for a score that there is not"
+    painter = {"part": "style/transform-net", "width": 4, "blocks": 1, "styles": 2}
+    restores = {"recipe": 1, "degradation": "core/gaussian-noise", "generator": painter, "losses": ["core/l1"]}
     with pytest.raises(TrainingError, match=r"data\.holdout: .*/(dark|light) has no picture left to train on"):
-        run_of({**two, "data": {"train": str(tmp_path), "crop": 32, "batch": 4, "layout": "sharp"}})
+        Run(rk.recipe({**restores, "data": data}).check(), "cpu", rk.registry())
 
 
 def test_labels_reach_both_players() -> None:

@@ -127,6 +127,8 @@ def test_pickles_and_strangers_are_refused(saved: Path, tmp_path: Path) -> None:
         rk.load(tmp_path / "other.safetensors")
     with pytest.raises(rk.UserError, match="no such file"):
         rk.load(tmp_path / "nothing.safetensors")
+    with pytest.raises(rk.UserError, match=r"deblurgan/v1: a recipe, no model; to make one with it: restorekit train deblurgan/v1"):
+        rk.load("deblurgan/v1")
 
 
 @pytest.mark.parametrize("text", ["{", "[]", "null", '{"generator": 3}', '{"generator": {"part": 3}}', "{}", "[" * 100000])

@@ -27,7 +27,7 @@ from restorekit.engine.microbatches import divide
 from restorekit.engine.run import Run
 from restorekit.engine.schedule import schedule
 from restorekit.engine.steps import term_names
-from restorekit.errors import TrainingError
+from restorekit.errors import Stopped, TrainingError
 from restorekit.settings import TrainSettings
 
 COMPACT = {"part": "deblurgan/compact", "width": 8, "blocks": [1], "middle": 1}
@@ -79,8 +79,10 @@ def assert_equal(first: rk.Model, second: rk.Model) -> None:
 def test_stopping_and_resuming_changes_nothing(content: dict[str, Any], tmp_path: Path) -> None:
     recipe = rk.recipe(content)
     whole = rk.train(recipe, device="cpu")
-    with pytest.raises(TrainingError, match=r"stopped after 4 of 6 steps.*--resume"):
+    with pytest.raises(Stopped, match=r"stopped after 4 of 6 steps.*--resume"):
         rk.train(recipe, out=tmp_path, device="cpu", callbacks=[StopAfter(4)])
+    with pytest.raises(rk.UserError, match=r"checkpoint\.safetensors: a checkpoint, .* training ends with .*model\.safetensors"):
+        rk.load(tmp_path / checkpoint.NAME)
     recorder = Recorder()
     resumed = rk.train(recipe, out=tmp_path, resume=True, device="cpu", callbacks=[recorder])
     assert len(recorder.terms) == 2

@@ -26,7 +26,7 @@ def wanted_size(image: Tensor | tuple[Tensor, ...], size: int, part: str, *, lar
     if min(height, width) < size or (not larger and (height, width) != (size, size)):
         raise UserError(
             f"{part} was built for {size}×{size} pixels and got {width}×{height}: "
-            f"make the critic's size, the generator's size and data.crop equal"
+            f"set critic.size={height}, or generator.size={size} and data.crop={size}"
         )
     return seen * 2 - 1
 

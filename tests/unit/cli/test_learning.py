@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from restorekit import recipes
+from restorekit.errors import Stopped
 from restorekit.modelfile import Model
 from restorekit.registries import Registry
 
@@ -56,6 +57,26 @@ def test_train_hands_the_whole_recipe_over(
     assert seen["recipe"]["data"]["validation"] == "more"
     assert seen["recipe"]["train"]["steps"] == 7
     assert "--with" in run("train", source, "--data", "pictures").out
+
+
+def test_training_that_was_stopped_is_no_mistake(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    from restorekit import engine
+
+    def train(recipe: recipes.Recipe, **more: Any) -> Model:
+        raise Stopped("stopped after 4 of 6 steps")
+
+    monkeypatch.setattr(engine, "train", train)
+    shown = run("train", "dcgan/photos64")
+    assert shown.code == 130
+    assert shown.err == "stopped after 4 of 6 steps\n"
+
+
+def test_a_dry_run_of_a_generator_speaks_of_no_validation(run: Run) -> None:
+    small = ["generator.size=28", "critic.size=28", "data.crop=28", "generator.width=4", "critic.width=4", "data.batch=2"]
+    shown = run("train", "dcgan/photos64", "--dry-run", *(word for setting in small for word in ("--set", setting)))
+    assert shown.code == 0, shown.err
+    assert "valida" not in shown.out
+    assert "s to show what it makes" in shown.out
 
 
 def test_two_answers_to_one_question_are_refused(run: Run) -> None:

@@ -201,7 +201,7 @@ def test_training_pictures_that_are_gone_are_missed_in_words(faces: Path, tmp_pa
         (["--truncation", "nan"], "--truncation nan: expected a number"),
         (["--truncation", "inf"], "--truncation inf: expected a number"),
         (["--latents", "{folder}/wrong.npy"], "latent vectors of 5 numbers; dcgan/generator takes 6"),
-        (["--latents", "{folder}/text.npy"], "expected an array (.npy)"),
+        (["--latents", "{folder}/text.npy"], "expected an array of numbers, as numpy.save writes (.npy)"),
         (["--latents", "{folder}/absent.npy"], "no such file"),
         (["--latents", "{folder}/nan.npy"], "not finite"),
         (["--latents", "{folder}/none.npy"], "none.npy: no latent vectors"),
@@ -237,6 +237,9 @@ def test_models_that_sample_nothing(classes: Path, tmp_path: Path, capsys: pytes
     assert "no such file" in capsys.readouterr().err
     assert main(["sample", str(classes), "--class", "3", *out]) == 2
     assert "knows the classes 0 to 2" in capsys.readouterr().err
+    assert main(["sample", str(classes), "-o", str(tmp_path / "g.gif")]) == 2
+    assert ".gif is no format that can be written" in capsys.readouterr().err
+    assert not (tmp_path / "g.gif").exists()
     assert not (tmp_path / "g.png").exists()
 
 
