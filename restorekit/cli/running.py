@@ -101,7 +101,9 @@ def run(
                     common.warn(f"{done.job.source}: {note}")
             if not as_json:
                 by = f", {facts['engine']} {facts['precision']}" if facts.get("engine") else ""
-                steps.say(f"{done.job.source} -> {done.job.target}  {width}×{height}{frames}, {row['seconds']:.1f} s{by}")
+                stopped = watching.stopped.get(done.job.target) if watching is not None else None
+                so_far = f", stopped after {stopped[0]} of {stopped[1]} steps" if stopped else ""
+                steps.say(f"{done.job.source} -> {done.job.target}  {width}×{height}{frames}, {row['seconds']:.1f} s{by}{so_far}")
         if as_json:
             common.emit_line(row)
         ended += 1

@@ -39,12 +39,14 @@ class Watching:
         every: steps between pictures that are kept, or None.
         animation: file to write the pictures to as an animation, or None.
         interrupt: remembers Ctrl-C.
+        stopped: which step of how many was the last one, by result, where Ctrl-C came before the end.
     """
 
     every: int | None
     animation: Path | None
     interrupt: Interrupt
     steps: Steps | None = None
+    stopped: dict[Path, tuple[int, int]] = field(default_factory=dict)
     _target: Path = Path()
     _like: Photo | None = None
     _name: str = ""
@@ -65,6 +67,8 @@ class Watching:
             photos.write(step_file(self._target, progress.step, progress.steps), progress.picture(), like=self._like)
         if self.animation is not None and (progress.step == 1 or progress.step % self._between(progress) == 0):
             self._frames.append(_frame(progress.picture()))
+        if self.interrupt.asked and progress.step < progress.steps:
+            self.stopped[self._target] = progress.step, progress.steps
         return not self.interrupt.asked
 
     def _between(self, progress: Iteration) -> int:

@@ -103,6 +103,7 @@ def test_ctrl_c_keeps_the_picture_so_far_and_stops(
         (photo.parent / name).write_bytes(photo.read_bytes())
     shown = run("restore", photo.parent, "-o", tmp_path / "out", "--with", "test/fading", "--reference", greys[0])
     assert shown.code == 130
+    assert shown.out.endswith(" s, stopped after 5 of 10 steps\n")
     assert [file.name for file in (tmp_path / "out").iterdir()] == ["a.png"]
     half = 0.5 * pixels(photo).astype(float) + 0.5 * 255
     assert np.abs(pixels(tmp_path / "out" / "a.png") - half).max() <= 1
