@@ -220,8 +220,7 @@ def read_header(path: str | Path) -> Header:
 
     path = remote.local(path) if isinstance(path, str) and remote.is_address(path) else Path(path)
     if not path.is_file():
-        recipes = {part.name for part in discovery.registry().parts if part.kind == "recipe"}
-        if str(path) in recipes:
+        if any(part.name == str(path) for part in discovery.registry().of_kind("recipe")):
             raise UserError(f"{path}: a recipe, no model; to make one with it: restorekit train {path}")
         raise UserError(files.missing(path))
     with path.open("rb") as stream:

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from restorekit import devices, seeding
+from restorekit.bench.protocol import exact
 from restorekit.conformance import probes
 from restorekit.conformance.subject import Failed, Skipped, Subject
 from restorekit.images import Degraded
@@ -30,8 +31,7 @@ def same_on_a_gpu(subject: Subject) -> str:
         raise Skipped("this machine has no GPU with float64 that torch can use")
     here = torch.device("cpu")
     expected = _returned(subject, here)
-    # Convolutions on CUDA round to TF32 unless told otherwise.
-    with torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True, allow_tf32=False):
+    with exact():
         made = _returned(subject, device)
     strays = [path for path, value in made.items() if value.ndim and value.device.type != device.type]
     if strays:

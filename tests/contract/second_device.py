@@ -7,8 +7,8 @@ Run as a script, since such a device stays once torch knows it:
 
     python second_device.py RECIPES FOLDER NAMESPACE...
 
-examines the parts of plugins (the check same-on-a-gpu) and trains recipes, by name in a JSON file; prints as JSON the
-results, and the terms of each step by recipe.
+examines the parts of plugins (the check same-on-a-gpu) and trains recipes, by name in a JSON file, on the processor and
+there; prints as JSON the results, and by recipe the terms of each step.
 """
 
 from __future__ import annotations
@@ -158,24 +158,29 @@ class Terms(Callback):
         self.steps.append({name: float(value) for name, value in terms.items()})
 
 
-def train(recipe: Mapping[str, Any], out: Path) -> list[dict[str, float]]:
-    """Train, and give the terms of each step."""
-    terms = Terms()
-    rk.train(rk.recipe(recipe), out=out, callbacks=[terms])
-    return terms.steps
+def train(recipes: Mapping[str, Mapping[str, Any]], folder: Path, device: str) -> dict[str, list[dict[str, float]]]:
+    """Train, and give the terms of each step by recipe."""
+    found = {}
+    for name, recipe in recipes.items():
+        terms = Terms()
+        rk.train(rk.recipe(recipe), out=folder / device / name, device=device, callbacks=[terms])
+        found[name] = terms.steps
+    return found
 
 
 def main(recipes: str, folder: str, *namespaces: str) -> None:
     """Do what the module's docstring says."""
-    backend_registration._setup_privateuseone_for_python_backend(NAME, backend_module=Module())
+    contents = json.loads(Path(recipes).read_text())
+    backend_registration._setup_privateuseone_for_python_backend(NAME, backend_module=Module())  # autograd counts devices once
+    here = train(contents, Path(folder), "cpu")
     torch.__future__.set_swap_module_params_on_conversion(True)  # parameters stay the objects that an optimizer knows
     devices.pick = lambda device="auto": torch.device(NAME, 0)
     processes.join = join
     with Operations(), Functions():
         checks = [case for name in namespaces for case in cases(name) if case.id.endswith(":same-on-a-gpu")]
         results = [dataclasses.asdict(case.examine()) for case in checks]
-        terms = {name: train(recipe, Path(folder, name)) for name, recipe in json.loads(Path(recipes).read_text()).items()}
-    print(json.dumps({"results": results, "terms": terms}))
+        there = train(contents, Path(folder), NAME)
+    print(json.dumps({"results": results, "here": here, "there": there}))
 
 
 if __name__ == "__main__":

@@ -6,7 +6,6 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +13,6 @@ import pytest
 from torch.utils import backend_registration
 
 import restorekit as rk
-from restorekit.engine.callbacks import Callback
 
 SCRIPT = Path(__file__).with_name("second_device.py")
 FAKE = Path(__file__).parents[1] / "fake_plugins" / "misplaced"
@@ -52,20 +50,20 @@ RECIPES: dict[str, dict[str, Any]] = {
 
 
 @pytest.fixture(scope="module")
-def there(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+def found(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     """What the script prints."""
-    folder = tmp_path_factory.mktemp("there")
+    folder = tmp_path_factory.mktemp("second-device")
     (folder / "recipes.json").write_text(json.dumps(RECIPES))
     command = [sys.executable, "-W", "ignore", str(SCRIPT), str(folder / "recipes.json"), str(folder), "misplaced", *INSTALLED]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(FAKE), *filter(None, [os.environ.get("PYTHONPATH")])])}
     done = subprocess.run(command, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    found: dict[str, Any] = json.loads(done.stdout)
-    return found
+    printed: dict[str, Any] = json.loads(done.stdout)
+    return printed
 
 
-def test_every_part_that_is_installed_works_there(there: dict[str, Any]) -> None:
-    ours = [result for result in there["results"] if not result["part"].startswith("misplaced/")]
+def test_every_part_that_is_installed_works_there(found: dict[str, Any]) -> None:
+    ours = [result for result in found["results"] if not result["part"].startswith("misplaced/")]
     parts = {(part.kind, part.name) for part in rk.registry().parts if part.kind not in ("recipe", "suite")}
     assert {(result["kind"], result["part"]) for result in ours} == parts
     assert [result for result in ours if result["status"] != "passed"] == []
@@ -83,25 +81,15 @@ def test_every_part_that_is_installed_works_there(there: dict[str, Any]) -> None
         ("draws-here", "expected a generator of elsewhere"),
     ],
 )
-def test_a_part_that_works_on_the_processor_alone_is_found(part: str, seen: str, there: dict[str, Any]) -> None:
-    (result,) = [result for result in there["results"] if result["part"] == f"misplaced/{part}"]
+def test_a_part_that_works_on_the_processor_alone_is_found(part: str, seen: str, found: dict[str, Any]) -> None:
+    (result,) = [result for result in found["results"] if result["part"] == f"misplaced/{part}"]
     assert result["status"] == "failed"
     assert seen in result["seen"]
     assert result["fix"]
 
 
-class Terms(Callback):
-    def __init__(self) -> None:
-        self.steps: list[dict[str, float]] = []
-
-    def step(self, step: int, terms: Mapping[str, float], *, images: int, learning_rate: float) -> None:
-        self.steps.append({name: float(value) for name, value in terms.items()})
-
-
 @pytest.mark.parametrize("name", RECIPES)
-def test_training_there_is_training_here(name: str, there: dict[str, Any], tmp_path: Path) -> None:
-    here = Terms()
-    rk.train(rk.recipe(RECIPES[name]), out=tmp_path, device="cpu", callbacks=[here])
-    assert len(there["terms"][name]) == len(here.steps) == TRAIN["steps"]
-    for expected, found in zip(here.steps, there["terms"][name], strict=True):
-        assert found == pytest.approx(expected, rel=1e-4, abs=1e-6)
+def test_training_there_is_training_here(name: str, found: dict[str, Any]) -> None:
+    assert len(found["there"][name]) == len(found["here"][name]) == TRAIN["steps"]
+    for here, there in zip(found["here"][name], found["there"][name], strict=True):
+        assert there == pytest.approx(here, rel=1e-4, abs=1e-6)
